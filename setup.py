@@ -1,0 +1,77 @@
+"""Package metadata. The version is read from ``dkp_plugin/__init__.py`` without importing it."""
+
+import re
+import sys
+from pathlib import Path
+
+if sys.version_info >= (3, 13):
+    raise SystemExit(
+        "dkp-plugin: BasicSR 1.4.2's source package does not build on Python 3.13 or newer; use Python 3.10, 3.11 or 3.12."
+    )
+
+from setuptools import find_packages, setup
+
+HERE = Path(__file__).resolve().parent
+
+
+def read_version() -> str:
+    text = (HERE / 'dkp_plugin' / '__init__.py').read_text(encoding='utf-8')
+    return re.search(r"^__version__ = '([^']+)'$", text, re.MULTILINE).group(1)
+
+
+def read_readme() -> str:
+    readme = HERE / 'README.md'
+    return readme.read_text(encoding='utf-8') if readme.exists() else ''
+
+
+setup(
+    name='dkp-plugin',
+    version=read_version(),
+    description='Unsupervised blind super-resolution with a dynamic kernel prior, as a plug-in for BasicSR',
+    long_description=read_readme(),
+    long_description_content_type='text/markdown',
+    author='dkp_plugin developers',
+    license='Apache-2.0',
+    license_files=['LICENSE'],
+    keywords='blind super-resolution, blur kernel estimation, deep image prior, diffusion, BasicSR',
+    classifiers=[
+        'Development Status :: 3 - Alpha',
+        'Intended Audience :: Science/Research',
+        'Operating System :: OS Independent',
+        'Programming Language :: Python :: 3.10',
+        'Programming Language :: Python :: 3.11',
+        'Programming Language :: Python :: 3.12',
+        'Topic :: Scientific/Engineering :: Image Processing',
+    ],
+    packages=find_packages(include=['dkp_plugin*']),
+    python_requires='>=3.10,<3.13',
+    # BasicSR is needed but not named here. Its own requirements include tb-nightly, and its build asks for a torch of
+    # its own, so pip would fetch a nightly package and a second torch. Once torch is installed, it goes in by
+    #     pip install --no-build-isolation --no-deps basicsr==1.4.2
+    # (scripts/setup_env.sh does that), and its needs are listed here instead: the first two groups.
+    install_requires=[
+        # Used by BasicSR and by this package.
+        'lmdb',
+        'numpy',
+        'opencv-python',
+        'pyyaml',
+        'scipy',
+        'torch',
+        'torchvision',
+        'tqdm',
+        # Imported by BasicSR alone. Its addict, future, yapf, Pillow and scikit-image are named in its requirements,
+        # but no module of 1.4.2 imports them (addict and yapf arrive with mmengine).
+        'requests',
+        'setuptools; python_version >= "3.12"',  # for distutils.version, gone from the standard library
+        # Used by this package alone.
+        'mmengine',
+        'pillow',
+        'pydantic>=2',
+        'scikit-image',
+    ],
+    extras_require={
+        'train': ['tensorboard'],  # only for `use_tb_logger: true`
+        'dev': ['pytest', 'ruff'],
+    },
+    zip_safe=False,
+)
