@@ -6,7 +6,7 @@ from pathlib import Path
 
 if sys.version_info >= (3, 13):
     raise SystemExit(
-        "dkp-plugin: BasicSR 1.4.2's source package does not build on Python 3.13 or newer; use Python 3.10, 3.11 or 3.12."
+        "dkp-plugin: BasicSR 1.4.2's source package does not build on Python 3.13 or newer; use Python 3.10 to 3.12."
     )
 
 from setuptools import find_packages, setup

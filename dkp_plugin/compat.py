@@ -1,0 +1,98 @@
+"""Makes BasicSR 1.4.2 from PyPI import beside current releases of torchvision.
+
+BasicSR's last release is of August 2022. The package calls :func:`apply` before anything imports ``basicsr``. Each
+repair looks first whether it is needed, so it does nothing where it is not, and nothing the second time.
+"""
+
+import importlib
+import importlib.util
+import sys
+from importlib import metadata
+from importlib.machinery import ModuleSpec
+
+BASICSR_VERSION = '1.4.2'
+INSTALL_COMMAND = f'pip install --no-build-isolation --no-deps basicsr=={BASICSR_VERSION}'
+
+_FUNCTIONAL_TENSOR = 'torchvision.transforms.functional_tensor'
+
+# The operators to which torchvision attaches a fake implementation without asking whether its library was loaded.
+_OPERATOR_SCHEMAS = (
+    'nms(Tensor dets, Tensor scores, float iou_threshold) -> Tensor',
+    'qnms(Tensor dets, Tensor scores, float iou_threshold) -> Tensor',
+)
+_libraries = []  # a torch.library.Library withdraws its operators when it is collected
+
+
+def apply() -> None:
+    """Check BasicSR and make the repairs that are needed.
+
+    Raises:
+        ImportError: BasicSR is missing or of another version.
+    """
+    check_basicsr()
+    repair_torchvision_operators()
+    repair_functional_tensor()
+
+
+def check_basicsr() -> None:
+    """Raise an ImportError that names the install command unless BasicSR 1.4.2 is installed."""
+    try:
+        version = metadata.version('basicsr')
+    except metadata.PackageNotFoundError:
+        if importlib.util.find_spec('basicsr') is not None:
+            return  # a source tree on sys.path, whose version nobody recorded
+        version = None
+    if version != BASICSR_VERSION:
+        found = 'it is not installed' if version is None else f'found {version}'
+        raise ImportError(f'dkp_plugin needs BasicSR {BASICSR_VERSION}, {found}: {INSTALL_COMMAND}')
+
+
+def repair_torchvision_operators() -> bool:
+    """Import torchvision, and make that work where its compiled operators cannot be loaded.
+
+    The torchvision wheel for CUDA beside a torch for the CPU is such a case: its library does not load, which it
+    tolerates, and then ``import torchvision`` ends with "operator torchvision::nms does not exist". BasicSR uses none
+    of these operators. The repair declares them without an implementation; calling one still raises an error.
+
+    Returns:
+        bool: Whether the repair was made.
+    """
+    try:
+        importlib.import_module('torchvision')
+        return False
+    except RuntimeError as error:
+        if 'operator torchvision::nms does not exist' not in str(error):
+            raise
+    # torch was imported by torchvision, so this costs nothing more.
+    from torch.library import Library
+
+    library = Library('torchvision', 'FRAGMENT')
+    for schema in _OPERATOR_SCHEMAS:
+        library.define(schema)
+    _libraries.append(library)
+    for name in [name for name in sys.modules if name.partition('.')[0] == 'torchvision']:
+        del sys.modules[name]
+    importlib.import_module('torchvision')
+    return True
+
+
+def repair_functional_tensor() -> bool:
+    """Bring back ``torchvision.transforms.functional_tensor`` with the one function that BasicSR takes from it.
+
+    The module was removed in torchvision 0.17; ``rgb_to_grayscale`` lives on in ``torchvision.transforms.functional``.
+
+    Returns:
+        bool: Whether the repair was made.
+    """
+    try:
+        importlib.import_module(_FUNCTIONAL_TENSOR)
+        return False
+    except ModuleNotFoundError as error:
+        if error.name != _FUNCTIONAL_TENSOR:
+            raise
+    from torchvision.transforms.functional import rgb_to_grayscale
+
+    module = importlib.util.module_from_spec(ModuleSpec(_FUNCTIONAL_TENSOR, loader=None))
+    module.rgb_to_grayscale = rgb_to_grayscale
+    sys.modules[_FUNCTIONAL_TENSOR] = module
+    return True
