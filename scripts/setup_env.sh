@@ -40,15 +40,15 @@ pick_python() {
         version="$(version_of "$candidate")" || continue
         case "$version" in
             3.10 | 3.11 | 3.12) ;;
-            *) seen+=" $candidate is $version;"; continue ;;
+            *) seen+="; $candidate is $version"; continue ;;
         esac
         if "$candidate" -c 'import ensurepip, venv' 2>/dev/null; then
             python="$("$candidate" -c 'import sys; print(sys._base_executable)')"
             return
         fi
-        seen+=" $candidate ($version) lacks the venv module (Debian, Ubuntu: apt install python$version-venv);"
+        seen+="; $candidate ($version) lacks the venv module (Debian, Ubuntu: apt install python$version-venv)"
     done
-    die "Python 3.10, 3.11 or 3.12 is needed (BasicSR 1.4.2 does not build on 3.13):${seen:- none found}"
+    die "Python 3.10, 3.11 or 3.12 is needed (BasicSR 1.4.2 does not build on 3.13)${seen:-; none found}"
 }
 
 # install STEP ARGUMENTS...: pip in the environment; its output is shown only when it fails.
