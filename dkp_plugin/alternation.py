@@ -1,0 +1,111 @@
+"""The loop of every system here: estimator and restorer take turns, each seeing only what the other has made."""
+
+import hashlib
+import math
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+import torch
+from torch import Tensor
+
+from dkp_plugin.degradation import Degradation
+from dkp_plugin.early_stopping import EarlyStopping
+from dkp_plugin.errors import DivergenceError
+from dkp_plugin.estimators.base import KernelEstimator
+from dkp_plugin.restorers.base import Restorer
+
+CHECK_INTERVAL = 10  # iterations between looks at the losses; on a GPU each look waits for the device
+
+
+@dataclass
+class AlternationResult:
+    """What an alternation found.
+
+    Attributes:
+        x: HR image, (1, C, s h, s w) in [0, 1].
+        kernel: Kernel, (1, 1, K, K), non-negative, of sum 1.
+        num_iter: Iterations that were run.
+        best_iter: Iteration at whose end ``x`` and ``kernel`` were taken.
+        curve: A row every ``CHECK_INTERVAL`` iterations: ``iteration``, the losses by name and, where early stopping is
+            on, the running ``variance``.
+    """
+
+    x: Tensor
+    kernel: Tensor
+    num_iter: int = 0
+    best_iter: int = 0
+    curve: list[dict[str, float]] = field(default_factory=list)
+
+
+def image_generator(manual_seed: int, image_name: str, attempt: int = 0) -> torch.Generator:
+    """CPU generator seeded by the run's seed and the image's name, so that neither order nor subset matters.
+
+    Args:
+        manual_seed: The seed of the option file.
+        image_name: File name of the image without folder and extension.
+        attempt: Counts the restarts after a failure.
+    """
+    digest = hashlib.sha256(f'{manual_seed}/{image_name}/{attempt}'.encode()).digest()
+    return torch.Generator().manual_seed(int.from_bytes(digest[:7], 'big'))
+
+
+def alternate(
+    estimator: KernelEstimator,
+    restorer: Restorer,
+    lq: Tensor,
+    degradation: Degradation,
+    generator: torch.Generator,
+    num_iter: int,
+    averaging: float = 0.0,
+    early_stopping: EarlyStopping | None = None,
+    on_iteration: Callable[[int], None] | None = None,
+) -> AlternationResult:
+    """Estimate the image and the kernel behind one LR image.
+
+    Args:
+        estimator: Kernel estimator; reset here.
+        restorer: Image restorer; reset here.
+        lq: LR image, (1, C, h, w) in [0, 1]; all that is known.
+        degradation: The forward model without its kernel.
+        generator: The only source of random numbers.
+        num_iter: Iterations at most.
+        averaging: The result is the exponential average of the restorer's images with this decay; 0: the last one.
+        early_stopping: When to stop and which iteration to keep; by default the last of ``num_iter``.
+        on_iteration: Called with the number of iterations done, after each.
+
+    Returns:
+        The image and kernel of the best iteration.
+
+    Raises:
+        DivergenceError: if a loss or the result is not finite.
+    """
+    early_stopping = early_stopping or EarlyStopping()
+    estimator.reset(lq, degradation, generator)
+    restorer.reset(lq, degradation, generator)
+    average, best, curve = torch.zeros_like(restorer()), None, []
+    for iteration in range(1, num_iter + 1):
+        losses = estimator.step(restorer()) | restorer.step(estimator())
+        x = restorer()
+        average = averaging * average + (1 - averaging) * x
+        early_stopping.push(x)
+        if iteration % CHECK_INTERVAL == 0 or iteration == num_iter:
+            curve.append(_curve_row(iteration, losses, early_stopping.variance))
+            if early_stopping.is_best(iteration) or best is None:
+                best = AlternationResult(average / (1 - averaging**iteration), estimator().clone(), best_iter=iteration)
+        if on_iteration is not None:
+            on_iteration(iteration)
+        if early_stopping.is_over(iteration):
+            break
+    if not (best.x.isfinite().all() and best.kernel.isfinite().all()):
+        raise DivergenceError('the result is not finite')
+    best.num_iter, best.curve = iteration, curve
+    return best
+
+
+def _curve_row(iteration: int, losses: dict[str, Tensor], variance: Tensor | None) -> dict[str, float]:
+    row = {name: loss.item() for name, loss in losses.items()}
+    if not all(map(math.isfinite, row.values())):
+        raise DivergenceError(f'not finite at iteration {iteration}: {row}')
+    if variance is not None:
+        row['variance'] = variance.item()
+    return {'iteration': iteration} | row

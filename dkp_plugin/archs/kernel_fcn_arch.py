@@ -1,0 +1,32 @@
+"""The fully connected network whose softmax output is a blur kernel (DKP, CVPR 2024, section 4.2)."""
+
+import torch
+from basicsr.utils.registry import ARCH_REGISTRY
+from torch import Tensor, nn
+
+
+@ARCH_REGISTRY.register()
+class KernelFCN(nn.Module):
+    """Map a code to a kernel by linear layers with ReLU6 and a softmax over the pixels.
+
+    Args:
+        kernel_size: K of the K x K kernel.
+        num_in: Length of the code.
+        num_units: Units of each hidden layer.
+        num_layers: Number of hidden layers, at least 1.
+    """
+
+    def __init__(self, kernel_size: int, num_in: int = 200, num_units: int = 1000, num_layers: int = 1) -> None:
+        super().__init__()
+        self.kernel_size = kernel_size
+        widths = [num_in] + [num_units] * num_layers
+        hidden = [
+            layer
+            for fan_in, fan_out in zip(widths, widths[1:], strict=False)
+            for layer in (nn.Linear(fan_in, fan_out), nn.ReLU6())
+        ]
+        self.layers = nn.Sequential(*hidden, nn.Linear(num_units, kernel_size**2))
+
+    def forward(self, code: Tensor) -> Tensor:
+        """Map codes (B, num_in) to kernels (B, 1, K, K), non-negative, of sum 1."""
+        return torch.softmax(self.layers(code), dim=1).view(-1, 1, self.kernel_size, self.kernel_size)

@@ -1,0 +1,115 @@
+"""The skip network of Deep Image Prior (Ulyanov et al., CVPR 2018) with non-local blocks, as DIP-DKP uses it."""
+
+from collections.abc import Sequence
+
+import torch
+import torch.nn.functional as F
+from basicsr.utils.registry import ARCH_REGISTRY
+from torch import Tensor, nn
+
+
+class Conv2d(nn.Conv2d):
+    """Convolution that keeps its parameters in float32 and computes in the dtype of its input.
+
+    Autocast would do the same, but it sends every reflection padding through float32 and back.
+    """
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self._conv_forward(x, self.weight.to(x.dtype), self.bias.to(x.dtype))
+
+
+class NonLocalBlock(nn.Module):
+    """Embedded-Gaussian non-local block with a residual connection (Wang et al., CVPR 2018, section 3).
+
+    Args:
+        num_feat: Channels C of input and output; the embeddings have C / 2.
+    """
+
+    def __init__(self, num_feat: int) -> None:
+        super().__init__()
+        self.query_key_value = Conv2d(num_feat, 3 * (num_feat // 2), 1)
+        self.project = Conv2d(num_feat // 2, num_feat, 1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Map (B, C, H, W) to the same shape; memory grows with H W, not with its square."""
+        query, key, value = self.query_key_value(x).flatten(2).transpose(1, 2).unsqueeze(1).chunk(3, dim=-1)
+        attended = F.scaled_dot_product_attention(query, key, value)
+        return x + self.project(attended.squeeze(1).transpose(1, 2).unflatten(2, x.shape[-2:]))
+
+
+def conv_block(in_channels: int, out_channels: int, kernel_size: int, stride: int = 1) -> nn.Sequential:
+    """Convolution with reflection padding, batch normalisation and LeakyReLU(0.2)."""
+    return nn.Sequential(
+        Conv2d(in_channels, out_channels, kernel_size, stride, kernel_size // 2, padding_mode='reflect'),
+        nn.BatchNorm2d(out_channels),
+        nn.LeakyReLU(0.2, inplace=True),
+    )
+
+
+class SkipScale(nn.Module):
+    """One scale of the hourglass: a skip branch beside everything that happens at half the resolution.
+
+    Args:
+        in_channels: Channels of the input.
+        num_feat: Channels on the way down and up.
+        num_skip: Channels of the skip branch.
+        non_local: Whether a non-local block follows the downsampling.
+        deeper: The next scale, or None for the deepest.
+    """
+
+    def __init__(
+        self, in_channels: int, num_feat: int, num_skip: int, non_local: bool, deeper: 'SkipScale | None'
+    ) -> None:
+        super().__init__()
+        self.skip = conv_block(in_channels, num_skip, 1)
+        self.down = conv_block(in_channels, num_feat, 3, stride=2)
+        self.non_local = NonLocalBlock(num_feat) if non_local else nn.Identity()
+        self.down_conv = conv_block(num_feat, num_feat, 3)
+        self.deeper = nn.Identity() if deeper is None else deeper
+        self.norm = nn.BatchNorm2d(num_feat + num_skip)
+        self.up_conv = nn.Sequential(conv_block(num_feat + num_skip, num_feat, 3), conv_block(num_feat, num_feat, 1))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Map (B, in_channels, H, W), H and W even, to (B, num_feat, H, W)."""
+        deep = self.deeper(self.down_conv(self.non_local(self.down(x))))
+        deep = F.interpolate(deep, scale_factor=2, mode='bilinear', align_corners=False)
+        return self.up_conv(self.norm(torch.cat([self.skip(x), deep], dim=1)))
+
+
+@ARCH_REGISTRY.register()
+class SkipNet(nn.Module):
+    """Hourglass network with skip connections; untrained, it is the deep image prior.
+
+    Args:
+        num_in_ch: Channels of the input.
+        num_out_ch: Channels of the output.
+        num_feat: Channels on the way down and up.
+        num_skip: Channels of each skip branch.
+        num_scales: Number of times that the resolution is halved.
+        non_local_scales: Scales, counted from 1, that have a non-local block.
+    """
+
+    def __init__(
+        self,
+        num_in_ch: int = 3,
+        num_out_ch: int = 3,
+        num_feat: int = 128,
+        num_skip: int = 16,
+        num_scales: int = 5,
+        non_local_scales: Sequence[int] = (3, 4, 5),
+    ) -> None:
+        super().__init__()
+        self.stride = 2**num_scales
+        body = None
+        for scale in range(num_scales, 0, -1):
+            in_channels = num_in_ch if scale == 1 else num_feat
+            body = SkipScale(in_channels, num_feat, num_skip, scale in non_local_scales, body)
+        self.body = body
+        self.last = Conv2d(num_feat, num_out_ch, 1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Map (B, num_in_ch, H, W), H and W multiples of ``stride`` and at least twice it, to a float32 image in [0, 1].
+
+        The hidden layers compute in the dtype of x.
+        """
+        return torch.sigmoid(self.last(self.body(x).float()))

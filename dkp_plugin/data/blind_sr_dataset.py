@@ -1,0 +1,184 @@
+"""Test data for blind super-resolution: LR images with whatever is known about them."""
+
+from pathlib import Path
+from typing import Any, Literal
+
+from basicsr.utils import FileClient
+from basicsr.utils.registry import DATASET_REGISTRY
+from pydantic import BaseModel, ConfigDict
+from torch import Tensor
+from torch.utils.data import Dataset
+
+from dkp_plugin.alternation import image_generator
+from dkp_plugin.degradation import Degradation
+from dkp_plugin.errors import ImageError, OptionError
+from dkp_plugin.file_io import IMAGE_SUFFIXES, KERNEL_SUFFIXES, decode_image, decode_kernel
+from dkp_plugin.kernels import build_family, default_kernel_size
+from dkp_plugin.options import parse_section
+
+
+class RandomKernelOptions(BaseModel):
+    """Kernels made on the fly; see :mod:`dkp_plugin.kernels` for the ranges."""
+
+    model_config = ConfigDict(extra='forbid')
+    family: str = 'gaussian'
+    kernel_size: int | None = None
+    variance_range: tuple[float, float] | None = None
+    length_range: tuple[float, float] | None = None
+    seed: int = 0
+
+
+class BlindSRDatasetOptions(BaseModel):
+    """Option keys of :class:`BlindSRDataset`."""
+
+    model_config = ConfigDict(extra='forbid')
+    name: str
+    type: str
+    phase: str
+    scale: Literal[2, 3, 4, 8]
+    dataroot_lq: Path | None = None
+    dataroot_gt: Path | None = None
+    dataroot_kernel: Path | None = None
+    io_backend: dict[str, Any] = {'type': 'disk'}
+    convention: Literal['aligned', 'released'] = 'aligned'
+    random_kernel: RandomKernelOptions | None = None
+
+
+@DATASET_REGISTRY.register()
+class BlindSRDataset(Dataset):
+    """LR images, with HR images and kernels for the metrics where they are at hand.
+
+    ``dataroot_lq`` alone serves photographs without truth. ``dataroot_gt`` and ``dataroot_kernel`` beside it add the
+    truth, paired by file name. ``dataroot_gt`` with ``random_kernel`` makes kernel and LR image on the fly, rounded to
+    8 bits, from a seed and the image's name. Every root is a folder or, with ``io_backend: {type: lmdb}``, a
+    BasicSR lmdb. Keys: :class:`BlindSRDatasetOptions`.
+
+    An item holds ``lq`` (C, h, w), ``lq_path`` and, where known, ``gt`` (C, s h, s w), ``gt_path`` and ``kernel``
+    (1, K, K): float32, RGB or gray, [0, 1]. HR images are cut to s times the LR image at the top left.
+
+    Raises:
+        OptionError: for missing or empty folders and for images without a partner.
+        ImageError, KernelError: by ``__getitem__``, naming the file.
+    """
+
+    def __init__(self, opt: dict[str, Any]) -> None:
+        self.opt = opt
+        self.options = parse_section(BlindSRDatasetOptions, opt, f'datasets: {opt.get("name")}')
+        self.roots = {
+            key: root
+            for key, root in (
+                ('lq', self.options.dataroot_lq),
+                ('gt', self.options.dataroot_gt),
+                ('kernel', self.options.dataroot_kernel),
+            )
+            if root is not None
+        }
+        self._check_roots()
+        files = {key: self._list_files(key, root) for key, root in self.roots.items()}
+        self.main_key = 'lq' if 'lq' in files else 'gt'
+        self.names = sorted(files[self.main_key])
+        for key in files:
+            missing = [name for name in self.names if name not in files[key]]
+            if missing:
+                raise OptionError(f'dataroot_{key}: {self.roots[key]} has no file for {", ".join(missing)}')
+        self.files = files
+        self.client: FileClient | None = None
+
+    def _check_roots(self) -> None:
+        makes_lq = self.options.random_kernel is not None
+        if makes_lq == ('lq' in self.roots) or (makes_lq and ('gt' not in self.roots or 'kernel' in self.roots)):
+            raise OptionError(
+                f'datasets: {self.options.name}: give dataroot_lq (with or without dataroot_gt and dataroot_kernel), '
+                f'or dataroot_gt with random_kernel; got {", ".join(f"dataroot_{key}" for key in self.roots) or "none"}'
+                f'{" and random_kernel" if makes_lq else ""}'
+            )
+
+    def _list_files(self, key: str, root: Path) -> dict[str, str]:
+        """Find the files of a root: a mapping from image name to path, or to lmdb key."""
+        root = root.expanduser()
+        if not root.is_dir():
+            raise OptionError(f'dataroot_{key}: {root} is not a folder')
+        if self.options.io_backend['type'] == 'lmdb':
+            meta = root / 'meta_info.txt'
+            if not meta.is_file():
+                raise OptionError(f'dataroot_{key}: {root} has no meta_info.txt, so it is no BasicSR lmdb')
+            stems = [Path(line.split(' ')[0]).stem for line in meta.read_text().splitlines()]
+            return {stem: stem for stem in stems}
+        suffixes = KERNEL_SUFFIXES if key == 'kernel' else IMAGE_SUFFIXES
+        paths = sorted(p for p in root.iterdir() if p.suffix.lower() in suffixes and not p.name.startswith('.'))
+        if not paths:
+            raise OptionError(f'dataroot_{key}: {root} has no file that ends in {", ".join(suffixes)}')
+        files: dict[str, str] = {}
+        for path in paths:
+            if path.stem in files:
+                raise OptionError(f'dataroot_{key}: {files[path.stem]} and {path} would share their results')
+            files[path.stem] = str(path)
+        return files
+
+    def __len__(self) -> int:
+        return len(self.names)
+
+    def __getitem__(self, index: int) -> dict[str, Any]:
+        name = self.names[index]
+        images = {key: self._read_image(key, name) for key in self.roots if key != 'kernel'}
+        paths = {f'{key}_path': self.files[key][name] for key in images}
+        if self.options.random_kernel is not None:
+            gt = self._crop_to_multiple(images['gt'])
+            lq, kernel = self._degrade(gt, name)
+            return {'lq': lq, 'gt': gt, 'kernel': kernel, 'lq_path': paths['gt_path'], **paths}
+        if 'gt' in images:
+            images = self._fit(images['lq'], images['gt'], paths['gt_path'])
+        if 'kernel' in self.roots:
+            content, path = self._read('kernel', name)
+            images['kernel'] = decode_kernel(content, path, self.options.convention)
+        return images | paths
+
+    def _read(self, key: str, name: str) -> tuple[bytes, str]:
+        """Read a file from its root; return its bytes and its path."""
+        if self.client is None:
+            backend = dict(self.options.io_backend)
+            if backend['type'] == 'lmdb':
+                backend |= {'db_paths': [str(root) for root in self.roots.values()], 'client_keys': list(self.roots)}
+            self.client = FileClient(backend.pop('type'), **backend)
+        path = self.files[key][name]
+        return self.client.get(path, key), path
+
+    def _read_image(self, key: str, name: str) -> Tensor:
+        return decode_image(*self._read(key, name))
+
+    def _crop_to_multiple(self, gt: Tensor) -> Tensor:
+        height, width = (side - side % self.options.scale for side in gt.shape[-2:])
+        return gt[:, :height, :width]
+
+    def _degrade(self, gt: Tensor, name: str) -> tuple[Tensor, Tensor]:
+        """Make an LR image of 8 bits and its kernel, from a generator that depends on the seed and the name alone."""
+        made = self.options.random_kernel
+        kernel_size = made.kernel_size or default_kernel_size(self.options.scale)
+        degradation = Degradation(self.options.scale, kernel_size, self.options.convention)
+        family = build_family(
+            made.family,
+            degradation.scale,
+            kernel_size,
+            degradation.centre,
+            variance_range=made.variance_range,
+            length_range=made.length_range,
+        )
+        kernel = family.render(family.sample(1, image_generator(made.seed, name)))
+        try:
+            lq = degradation.A(gt.unsqueeze(0), kernel)[0]
+        except ValueError as error:
+            raise ImageError(f'{name}: {error}') from None
+        return (lq * 255).round().clamp(0, 255) / 255, kernel[0]
+
+    def _fit(self, lq: Tensor, gt: Tensor, gt_path: str) -> dict[str, Tensor]:
+        """Cut the HR image to s times the LR image; a gray image beside one in colour becomes one in colour."""
+        scale = self.options.scale
+        height, width = (scale * side for side in lq.shape[-2:])
+        excess = gt.shape[-2] - height, gt.shape[-1] - width
+        if not all(0 <= side < scale for side in excess):
+            raise ImageError(
+                f'{gt_path}: {gt.shape[-1]}x{gt.shape[-2]} pixels do not fit an LR image of '
+                f'{lq.shape[-1]}x{lq.shape[-2]} at scale {scale}, which needs {width}x{height}'
+            )
+        channels = max(lq.shape[0], gt.shape[0])
+        return {'lq': lq.expand(channels, -1, -1), 'gt': gt[:, :height, :width].expand(channels, -1, -1)}

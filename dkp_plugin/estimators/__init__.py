@@ -1,0 +1,1 @@
+"""Kernel estimators, one method per file; see ``base.py``."""

@@ -1,0 +1,42 @@
+"""What a kernel estimator is."""
+
+import abc
+
+import torch
+from torch import Tensor, nn
+
+from dkp_plugin.degradation import Degradation
+
+
+class KernelEstimator(nn.Module, abc.ABC):
+    """Estimates the blur kernel of one LR image, beside a restorer that estimates the HR image.
+
+    An estimator sees the LR image and the current HR estimate; the truth never reaches it. To add one, write a
+    file ``estimators/<name>_estimator.py`` with a subclass under ``@ARCH_REGISTRY.register()`` and name it in the
+    option file: ``network_k: {type: <class>}``. Constructor arguments are the option keys.
+    """
+
+    @abc.abstractmethod
+    def reset(self, lq: Tensor, degradation: Degradation, generator: torch.Generator) -> None:
+        """Start on a new image; nothing of the previous one may remain.
+
+        Args:
+            lq: The LR image, (1, C, h, w) in [0, 1].
+            degradation: Scale, kernel size and kernel convention.
+            generator: CPU generator, the only source of random numbers.
+        """
+
+    @abc.abstractmethod
+    def forward(self) -> Tensor:
+        """Return the current kernel, (1, 1, K, K), non-negative, of sum 1."""
+
+    @abc.abstractmethod
+    def step(self, x: Tensor) -> dict[str, Tensor]:
+        """Improve the kernel, given the restorer's current image.
+
+        Args:
+            x: The HR estimate, (1, C, s h, s w) in [0, 1], detached.
+
+        Returns:
+            Scalar losses by name, each name starting with ``l_k_``.
+        """

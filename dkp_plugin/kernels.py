@@ -1,0 +1,300 @@
+"""Blur kernels: where their centre lies, how conventions convert, and the families that random kernels come from.
+
+A kernel is a tensor (N, 1, K, K), K odd, non-negative, of sum 1, used as a correlation (see ``degradation.py``).
+
+Three conventions for the centre of mass are in use, here as offsets from the anchor K // 2, in HR pixels:
+
+===========  =====================  =======================================================================
+name         offset                 meaning
+===========  =====================  =======================================================================
+aligned      (s - 1) / 2            LR and HR pixels lie on one grid, as after bicubic or area resizing
+released     -(s - 1) / 2           FKP, USRNet, DKP: LR shifted by s - 1 HR pixels against that grid
+kernelgan    (s - K mod 2) / 2      KernelGAN: as ``aligned`` for its odd kernels, half a pixel on for even ones
+===========  =====================  =======================================================================
+
+A family maps points of the unit cube to kernels. So one random generator draws from every family, and a Markov chain
+proposes neighbours in every family, without knowing what the coordinates mean.
+"""
+
+import abc
+import math
+from dataclasses import dataclass, field
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+CONVENTIONS = ('aligned', 'released', 'kernelgan')
+
+
+def default_kernel_size(scale: int) -> int:
+    """Kernel size of the papers for a scale: min(4 s + 3, 21)."""
+    return min(4 * scale + 3, 21)
+
+
+def check_kernel_size(kernel_size: int) -> None:
+    """Raise ValueError unless ``kernel_size`` is an odd integer of at least 3."""
+    if not isinstance(kernel_size, int) or kernel_size < 3 or kernel_size % 2 == 0:
+        raise ValueError(f'kernel_size: {kernel_size!r} is not an odd number of at least 3')
+
+
+def kernel_centre(kernel_size: int, scale: int, convention: str) -> float:
+    """Index, counted from 0, at which the centre of mass of a K x K kernel belongs.
+
+    Args:
+        kernel_size: K.
+        scale: Subsampling factor s.
+        convention: A name of ``CONVENTIONS``.
+
+    Returns:
+        The index, the same for rows and columns; may be fractional.
+    """
+    offsets = {'aligned': (scale - 1) / 2, 'released': -(scale - 1) / 2, 'kernelgan': (scale - kernel_size % 2) / 2}
+    return kernel_size // 2 + offsets[convention]
+
+
+def normalise(kernel: Tensor) -> Tensor:
+    """Scale kernels (N, 1, K, K) to sum 1 each."""
+    return kernel / kernel.sum((-2, -1), keepdim=True)
+
+
+def centre_of_mass(kernel: Tensor) -> Tensor:
+    """Centre of mass (row, column), counted from 0, of kernels (N, 1, K, K) of sum 1: a tensor (N, 2)."""
+    index = torch.arange(kernel.shape[-1]).to(kernel)
+    return torch.stack([kernel.sum(-1) @ index, kernel.sum(-2) @ index], dim=-1).squeeze(1)
+
+
+def convert_convention(kernel: Tensor, scale: int, source: str, target: str) -> tuple[Tensor, bool]:
+    """Move kernels from one convention to another; the LR image they belong to moves with them.
+
+    The grid grows symmetrically by as much as the kernel moves, so that nothing falls off its edge. A kernel of even
+    size, which only KernelGAN's convention has, first becomes odd by one row and column of zeros behind the last.
+
+    Args:
+        kernel: Kernels (N, 1, K, K).
+        scale: Subsampling factor s.
+        source: Convention of ``kernel``, a name of ``CONVENTIONS``.
+        target: Convention of the result.
+
+    Returns:
+        The kernels (N, 1, K', K'), K' odd and >= K, and whether the conversion is lossless: true where the shift is
+        a whole number of pixels. Otherwise the shift interpolates linearly, which widens the kernel a little.
+    """
+    source_offset = kernel_centre(kernel.shape[-1], scale, source) - kernel.shape[-1] // 2
+    if kernel.shape[-1] % 2 == 0:
+        kernel = F.pad(kernel, (0, 1, 0, 1))
+    kernel_size = kernel.shape[-1]
+    shift = kernel_centre(kernel_size, scale, target) - kernel_size // 2 - source_offset
+    if shift == 0:
+        return kernel, True
+    margin = math.ceil(abs(shift))
+    kernel = F.pad(kernel, (margin,) * 4)
+    whole, part = math.floor(shift), shift - math.floor(shift)
+    for axis in (-2, -1):
+        kernel = (1 - part) * kernel.roll(whole, axis) + part * kernel.roll(whole + 1, axis)
+    return kernel, part == 0
+
+
+def crop_kernel(kernel: Tensor, kernel_size: int) -> Tensor:
+    """Cut kernels (N, 1, K, K) to their central ``kernel_size`` pixels (or pad with zeros) and renormalise."""
+    margin = (kernel_size - kernel.shape[-1]) // 2
+    return normalise(F.pad(kernel, (margin,) * 4))
+
+
+def rasterise(points: Tensor, kernel_size: int) -> Tensor:
+    """Draw point sets as kernels, each point spread over its four neighbours by bilinear weights.
+
+    Args:
+        points: (N, T, 2) rows and columns in pixels, counted from 0.
+        kernel_size: K.
+
+    Returns:
+        Kernels (N, 1, K, K) of sum 1. Their centre of mass is the mean of the points where all lie in [0, K - 1].
+    """
+    index = torch.arange(kernel_size).to(points)
+    weights = (1 - (points.unsqueeze(-1) - index).abs()).clamp_min(0)  # (N, T, 2, K)
+    return normalise((weights[:, :, 0].transpose(1, 2) @ weights[:, :, 1]).unsqueeze(1))
+
+
+def _centred_in_grid(points: Tensor, kernel_size: int, centre: float) -> Tensor:
+    """Move the mean of each point set to the centre; shrink the set where it would leave the grid."""
+    points = points - points.mean(1, keepdim=True)
+    room_before, room_after = centre, kernel_size - 1 - centre
+    reach = torch.maximum(-points.amin((1, 2)) / room_before, points.amax((1, 2)) / room_after)
+    return centre + points / reach.clamp_min(1).view(-1, 1, 1)
+
+
+@dataclass(frozen=True)
+class KernelFamily(abc.ABC):
+    """A set of kernels that is the image of the unit cube.
+
+    Args:
+        scale: Subsampling factor s, which sets the default ranges.
+        kernel_size: Odd K.
+        centre: Index of the centre of mass.
+    """
+
+    scale: int
+    kernel_size: int
+    centre: float
+
+    @property
+    @abc.abstractmethod
+    def num_params(self) -> int:
+        """Number P of coordinates of a kernel."""
+
+    @abc.abstractmethod
+    def render(self, params: Tensor) -> Tensor:
+        """Map points of the unit cube (N, P) to kernels (N, 1, K, K)."""
+
+    def sample(self, num: int, generator: torch.Generator) -> Tensor:
+        """Draw ``num`` points of the unit cube, (num, P) float32 on the generator's device."""
+        return torch.rand(num, self.num_params, generator=generator, device=generator.device)
+
+
+@dataclass(frozen=True)
+class GaussianFamily(KernelFamily):
+    """Anisotropic Gaussians; coordinates: two variances and an angle.
+
+    Args:
+        variance_range: Bounds of both variances, in squared HR pixels, drawn uniformly. The default is that of the
+            papers' test kernels, 0.175 s to min(2.5 s, 10). Angles are uniform in [0, pi].
+    """
+
+    variance_range: tuple[float, float] | None = None
+    num_params: int = field(default=3, init=False)
+
+    def __post_init__(self) -> None:
+        low, high = self.variance_range or (0.175 * self.scale, min(2.5 * self.scale, 10.0))
+        if not 0 < low <= high:
+            raise ValueError(f'variance_range: [{low}, {high}] is not a range of positive numbers')
+        object.__setattr__(self, 'variance_range', (float(low), float(high)))
+
+    def render(self, params: Tensor) -> Tensor:
+        low, high = self.variance_range
+        precision = 1 / (low + (high - low) * params[:, :2])
+        cos, sin = torch.cos(math.pi * params[:, 2]), torch.sin(math.pi * params[:, 2])
+        yy = precision[:, 0] * cos**2 + precision[:, 1] * sin**2
+        xx = precision[:, 0] * sin**2 + precision[:, 1] * cos**2
+        xy = (precision[:, 0] - precision[:, 1]) * sin * cos
+        offset = torch.arange(self.kernel_size).to(params) - self.centre
+        y, x = offset.view(-1, 1), offset.view(1, -1)
+        yy, xx, xy = (entry.view(-1, 1, 1, 1) for entry in (yy, xx, xy))
+        return normalise(torch.exp(-0.5 * (yy * y * y + xx * x * x + 2 * xy * x * y)))
+
+
+@dataclass(frozen=True)
+class LineFamily(KernelFamily):
+    """Straight uniform motion; coordinates: length and angle.
+
+    Args:
+        length_range: Bounds of the length in HR pixels, drawn uniformly; default s / 2 to 0.8 K. Lines that would
+            leave the grid are shortened. Angles are uniform in [0, pi].
+        num_points: Points per line.
+    """
+
+    length_range: tuple[float, float] | None = None
+    num_points: int = 64
+    num_params: int = field(default=2, init=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, 'length_range', _length_range(self))
+
+    def render(self, params: Tensor) -> Tensor:
+        low, high = self.length_range
+        length, angle = low + (high - low) * params[:, :1], math.pi * params[:, 1:]
+        position = length * torch.linspace(-0.5, 0.5, self.num_points).to(params)
+        points = torch.stack([position * torch.sin(angle), position * torch.cos(angle)], dim=-1)
+        return rasterise(_centred_in_grid(points, self.kernel_size, self.centre), self.kernel_size)
+
+
+@dataclass(frozen=True)
+class MotionFamily(KernelFamily):
+    """Random camera-shake trajectories (Boracchi & Foi 2012; Kupyn et al. 2018, algorithm 1).
+
+    A point moves at constant speed; its direction changes by a Gaussian shake, by a pull towards the origin and, rarely,
+    by an impulse that throws it back. The published constants belong to 2000 steps and a length of 60 pixels; they are
+    written here per unit of time and length, so that the law of the path does not depend on either.
+
+    Args:
+        length_range: Bounds of the path length in HR pixels, drawn uniformly; default s / 2 to 0.8 K. Paths that would
+            leave the grid are shrunk.
+        num_steps: Steps of the discretised path.
+    """
+
+    length_range: tuple[float, float] | None = None
+    num_steps: int = 128
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, 'length_range', _length_range(self))
+
+    @property
+    def num_params(self) -> int:
+        return 5 + 4 * self.num_steps
+
+    def trajectory(self, params: Tensor) -> Tensor:
+        """Paths of unit length: complex (N, num_steps + 1) for points of the unit cube (N, P)."""
+        published_steps, published_length, shake = 2000, 60, 0.005
+        pull = 0.7 * params[:, 0] * shake * published_steps * published_length
+        gaussian = 10 * params[:, 1] * shake * math.sqrt(published_steps)
+        impulse_rate = 0.2 * params[:, 2] * shake * published_steps
+        direction = torch.polar(torch.ones_like(params[:, 3]), 2 * math.pi * params[:, 3])
+
+        step = 1 / self.num_steps
+        impulse, impulse_angle, real, imag = params[:, 5:].unflatten(1, (4, self.num_steps)).unbind(1)
+        noise = torch.complex(_standard_normal(real), _standard_normal(imag)) * (gaussian * step**0.5).unsqueeze(1)
+        is_impulse = impulse < (impulse_rate * step).unsqueeze(1)
+        turn = 2 * torch.polar(is_impulse.to(params), math.pi + impulse_angle - 0.5)
+
+        points = [torch.zeros_like(direction)]
+        for t in range(self.num_steps):
+            direction = direction + turn[:, t] * direction + noise[:, t] - pull * step * points[-1]
+            direction = direction / direction.abs().clamp_min(1e-12)
+            points.append(points[-1] + direction * step)
+        return torch.stack(points, dim=1)
+
+    def render(self, params: Tensor) -> Tensor:
+        low, high = self.length_range
+        length = (low + (high - low) * params[:, 4]).view(-1, 1, 1)
+        points = length * torch.view_as_real(self.trajectory(params))
+        return rasterise(_centred_in_grid(points, self.kernel_size, self.centre), self.kernel_size)
+
+
+def _length_range(family: LineFamily | MotionFamily) -> tuple[float, float]:
+    low, high = family.length_range or (family.scale / 2, 0.8 * family.kernel_size)
+    if not 0 < low <= high:
+        raise ValueError(f'length_range: [{low}, {high}] is not a range of positive numbers')
+    return float(low), float(high)
+
+
+def _standard_normal(uniform: Tensor) -> Tensor:
+    return torch.special.ndtri(uniform.clamp(1e-6, 1 - 1e-6))
+
+
+KERNEL_FAMILIES: dict[str, type[KernelFamily]] = {
+    'gaussian': GaussianFamily,
+    'motion': MotionFamily,
+    'line': LineFamily,
+}
+
+
+def build_family(name: str, scale: int, kernel_size: int, centre: float, **options: object) -> KernelFamily:
+    """Build a kernel family by name.
+
+    Args:
+        name: A key of ``KERNEL_FAMILIES``.
+        scale: Subsampling factor s.
+        kernel_size: Odd K.
+        centre: Index of the centre of mass.
+        **options: The family's own arguments; those that are None are left at the family's default.
+
+    Raises:
+        ValueError: for an unknown name or an argument that the family does not take.
+    """
+    if name not in KERNEL_FAMILIES:
+        raise ValueError(f'kernel_family: {name!r} is not one of {", ".join(KERNEL_FAMILIES)}')
+    options = {key: value for key, value in options.items() if value is not None}
+    try:
+        return KERNEL_FAMILIES[name](scale, kernel_size, centre, **options)
+    except TypeError as error:
+        raise ValueError(f'kernel_family {name}: {error}') from None

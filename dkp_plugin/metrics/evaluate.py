@@ -1,0 +1,63 @@
+"""Apply the metrics of an option file to one result."""
+
+import inspect
+from collections.abc import Mapping
+from typing import Any
+
+import cv2
+import numpy as np
+from basicsr.metrics import calculate_metric
+from basicsr.utils import tensor2img
+from basicsr.utils.registry import METRIC_REGISTRY
+from torch import Tensor
+
+
+def to_uint8_bgr(image: Tensor) -> np.ndarray:
+    """Round an image (1, C, H, W) in [0, 1] to uint8 (H, W, 3), BGR.
+
+    Gray images are repeated: BasicSR takes the Y channel, of range 16 to 235, of three channels only, and a gray image
+    of range 0 to 255 would score 1.3 dB less than the same image in colour.
+    """
+    array = tensor2img(image.clone())
+    return cv2.cvtColor(array, cv2.COLOR_GRAY2BGR) if array.ndim == 2 else array
+
+
+def metric_data(visuals: Mapping[str, Tensor], scale: int) -> dict[str, Any]:
+    """Arrange the images and kernels of one result as BasicSR's metrics expect them.
+
+    Args:
+        visuals: ``lq``, ``result`` and ``kernel``, and where known ``gt`` and ``kernel_gt``, as tensors.
+        scale: Subsampling factor.
+
+    Returns:
+        ``img``, ``img2``, ``lq``: uint8 (H, W, 3), BGR; ``kernel``, ``kernel_gt``: float64 (K, K); ``scale``.
+        What is not known is left out.
+    """
+    names = {'result': 'img', 'gt': 'img2', 'lq': 'lq'}
+    data = {name: to_uint8_bgr(visuals[key]) for key, name in names.items() if key in visuals}
+    kernels = {key: visuals[key][0, 0].double().numpy() for key in ('kernel', 'kernel_gt') if key in visuals}
+    return data | kernels | {'scale': scale}
+
+
+def evaluate(
+    metrics: Mapping[str, Mapping[str, Any]], data: Mapping[str, Any]
+) -> tuple[dict[str, float], dict[str, list[str]]]:
+    """Calculate the metrics for which the data suffice.
+
+    Args:
+        metrics: Metric options by name, as in the block ``val: metrics``.
+        data: See :func:`metric_data`.
+
+    Returns:
+        Values by metric name, and for each metric that could not be calculated the data it lacks.
+    """
+    values, lacking = {}, {}
+    for name, options in metrics.items():
+        parameters = inspect.signature(METRIC_REGISTRY.get(options['type'])).parameters.values()
+        required = [p.name for p in parameters if p.default is p.empty and p.kind is p.POSITIONAL_OR_KEYWORD]
+        missing = [key for key in required if key not in data and key not in options]
+        if missing:
+            lacking[name] = missing
+        else:
+            values[name] = float(calculate_metric(data, options))
+    return values, lacking

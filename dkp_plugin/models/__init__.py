@@ -1,0 +1,1 @@
+"""The models that BasicSR's pipelines run."""

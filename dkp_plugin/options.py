@@ -1,0 +1,198 @@
+"""Check option files before any work: every mistake becomes one line that names the key and the allowed values."""
+
+import difflib
+import inspect
+from collections.abc import Iterable, Mapping
+from typing import Any, Literal, TypeVar
+
+import torch
+from basicsr.utils.registry import ARCH_REGISTRY, DATASET_REGISTRY, METRIC_REGISTRY, MODEL_REGISTRY, Registry
+from pydantic import BaseModel, ConfigDict, Field, PositiveInt, ValidationError
+
+from dkp_plugin.degradation import Degradation
+from dkp_plugin.early_stopping import EarlyStopping
+from dkp_plugin.errors import OptionError
+from dkp_plugin.kernels import default_kernel_size
+
+Section = TypeVar('Section', bound=BaseModel)
+
+
+class DegradationOptions(BaseModel):
+    """Block ``degradation``: what is taken for known of the forward model."""
+
+    model_config = ConfigDict(extra='forbid')
+    convention: Literal['aligned', 'released'] = 'aligned'
+    kernel_size: int | Literal['auto'] = 'auto'
+
+
+class AlternationOptions(BaseModel):
+    """Block ``alternation``: how long the loop runs and what it returns."""
+
+    model_config = ConfigDict(extra='forbid')
+    num_iter: PositiveInt
+    averaging: float = Field(default=0.0, ge=0, lt=1)
+
+
+class EarlyStoppingOptions(BaseModel):
+    """Block ``early_stopping``; see :class:`dkp_plugin.early_stopping.EarlyStopping`."""
+
+    model_config = ConfigDict(extra='forbid')
+    method: Literal['off', 'wmv', 'emv'] = 'off'
+    window: int = Field(default=50, ge=2)
+    patience: PositiveInt = 200
+    min_iter: int = Field(default=100, ge=0)
+
+
+class ValOptions(BaseModel):
+    """Block ``val``."""
+
+    model_config = ConfigDict(extra='forbid')
+    save_img: bool = True
+    suffix: str | None = None
+    pbar: bool = True
+    metrics: dict[str, dict[str, Any]] | None = None
+
+
+class BlindSROptions(BaseModel):
+    """Top level of an option file with ``model_type: BlindSRModel``, as BasicSR's ``parse_options`` returns it."""
+
+    model_config = ConfigDict(extra='forbid')
+    name: str
+    model_type: Literal['BlindSRModel']
+    scale: Literal[2, 3, 4, 8]
+    num_gpu: int = Field(ge=0)
+    manual_seed: int
+    datasets: dict[str, dict[str, Any]]
+    network_k: dict[str, Any]
+    network_g: dict[str, Any]
+    degradation: DegradationOptions = DegradationOptions()
+    alternation: AlternationOptions
+    early_stopping: EarlyStoppingOptions = EarlyStoppingOptions()
+    path: dict[str, Any] = {}
+    val: ValOptions = ValOptions()
+    dist_params: dict[str, Any] | None = None
+    # Added by parse_options:
+    dist: bool = False
+    rank: int = 0
+    world_size: int = 1
+    auto_resume: bool = False
+    is_train: bool = False
+
+    def build_degradation(self) -> Degradation:
+        """The forward model, with the default kernel size of the scale for ``auto``."""
+        size = self.degradation.kernel_size
+        return Degradation(
+            self.scale, default_kernel_size(self.scale) if size == 'auto' else size, self.degradation.convention
+        )
+
+    def build_early_stopping(self) -> EarlyStopping:
+        """A new watch over the outputs of one image."""
+        return EarlyStopping(**self.early_stopping.model_dump())
+
+
+def nearest(name: str, allowed: Iterable[str]) -> str:
+    """Say which allowed name was probably meant, or all of them."""
+    allowed = sorted(allowed)
+    close = difflib.get_close_matches(name, allowed, n=1)
+    return f'did you mean {close[0]}?' if close else f'allowed: {", ".join(allowed)}'
+
+
+def parse_section(section: type[Section], options: Mapping[str, Any], where: str) -> Section:
+    """Parse a block of options.
+
+    Args:
+        section: What the block may hold.
+        options: The block.
+        where: Names the block in the message; may be empty.
+
+    Returns:
+        The parsed block.
+
+    Raises:
+        OptionError: for the first mistake: the key, the value received and what is allowed.
+    """
+    try:
+        return section.model_validate(dict(options))
+    except ValidationError as error:
+        first = error.errors(include_url=False)[0]
+    path = ':'.join(str(part) for part in first['loc'])
+    key = f'{where}: {path}' if where else path
+    if first['type'] == 'extra_forbidden':
+        owner = section
+        for part in first['loc'][:-1]:
+            owner = owner.model_fields[part].annotation
+        raise OptionError(f'{key}: unknown key, {nearest(str(first["loc"][-1]), owner.model_fields)}')
+    if first['type'] == 'missing':
+        raise OptionError(f'{key}: missing')
+    raise OptionError(f'{key}: {first["input"]!r} is not allowed: {first["msg"][0].lower()}{first["msg"][1:]}')
+
+
+def get_registered(registry: Registry, options: Mapping[str, Any], where: str) -> Any:
+    """Look up ``options['type']``; unlike ``Registry.get`` it prints nothing and offers the nearest name.
+
+    Raises:
+        OptionError: if there is no type or none of this name.
+    """
+    if 'type' not in options:
+        raise OptionError(f'{where}: missing key type')
+    if options['type'] not in registry:
+        raise OptionError(
+            f'{where}: type: {options["type"]} is unknown, {nearest(str(options["type"]), registry.keys())}'
+        )
+    return registry.get(options['type'])
+
+
+def build_checked(registry: Registry, options: Mapping[str, Any], where: str) -> Any:
+    """Build a registered object from its options, as BasicSR's builders do, with readable errors.
+
+    Raises:
+        OptionError: for an unknown type, an unknown or missing key, or a value that the constructor refuses.
+    """
+    constructor = get_registered(registry, options, where)
+    arguments = {key: value for key, value in options.items() if key != 'type'}
+    parameters = inspect.signature(constructor).parameters
+    for key in arguments:
+        if key not in parameters:
+            raise OptionError(f'{where}: {key}: unknown key of {options["type"]}, {nearest(key, parameters)}')
+    try:
+        return constructor(**arguments)
+    except (ValueError, TypeError) as error:
+        raise OptionError(f'{where}: {error}') from None
+
+
+def check_options(opt: Mapping[str, Any]) -> None:
+    """Check a whole option file without writing anything: build what it names, once, and throw it away.
+
+    Args:
+        opt: What BasicSR's ``parse_options`` returns. Files of other models than ours are left to BasicSR.
+
+    Raises:
+        OptionError: for the first mistake.
+    """
+    get_registered(MODEL_REGISTRY, {'type': opt.get('model_type')}, 'model_type')
+    if opt['model_type'] != 'BlindSRModel':
+        return
+    options = parse_section(BlindSROptions, opt, '')
+    if options.num_gpu > torch.cuda.device_count():
+        raise OptionError(
+            f'num_gpu: {options.num_gpu} is not possible, this machine has {torch.cuda.device_count()} CUDA devices; '
+            'allowed: 0 (CPU), auto, or as many as there are'
+        )
+    try:
+        degradation = options.build_degradation()
+    except ValueError as error:
+        raise OptionError(f'degradation: {error}') from None
+    for section in ('network_k', 'network_g'):
+        build_checked(ARCH_REGISTRY, opt[section], section)
+    for name, metric in (options.val.metrics or {}).items():
+        get_registered(METRIC_REGISTRY, metric, f'val: metrics: {name}')
+    for key, dataset in options.datasets.items():
+        where = f'datasets: {key}'
+        if 'name' not in dataset:
+            raise OptionError(f'{where}: missing key name')
+        get_registered(DATASET_REGISTRY, dataset, where)(dict(dataset))
+        convention = dataset.get('convention', degradation.convention)
+        if convention != degradation.convention:
+            raise OptionError(
+                f'{where}: convention: {convention} differs from degradation: convention: {degradation.convention}'
+            )

@@ -1,0 +1,82 @@
+"""What ``dkp_plugin.test`` and ``dkp_plugin.train`` share: BasicSR's pipelines, with mistakes told in one line."""
+
+import argparse
+import json
+import sys
+import tempfile
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import yaml
+from basicsr.utils.options import parse_options
+
+from dkp_plugin.errors import OptionError, UserError
+from dkp_plugin.options import check_options
+
+EXIT_FAILED_IMAGES, EXIT_USER_ERROR, EXIT_INTERRUPTED = 1, 2, 130
+
+
+def run_pipeline(module: ModuleType, is_train: bool) -> int:
+    """Check the option file of the command line, then run a pipeline of BasicSR with it.
+
+    Results go to ``results/<name>``, or ``experiments/<name>``, under the current folder.
+
+    Args:
+        module: ``basicsr.test`` or ``basicsr.train``.
+        is_train: Which of the two.
+
+    Returns:
+        Exit status: 0 if all went well, 1 if images failed, 2 after a mistake in the options, 130 after Ctrl-C.
+    """
+    root = Path.cwd()
+    pipeline = module.train_pipeline if is_train else module.test_pipeline
+    try:
+        opt, args = _read_options(root, is_train)
+        check_options(opt)
+        _check_writable(root / ('experiments' if is_train else 'results'))
+        # The pipeline reads the options once more; what was checked is what it gets.
+        module.parse_options = lambda *_, **__: (opt, args)
+        pipeline(str(root))
+    except (UserError, OSError) as error:
+        print(f'error: {error}', file=sys.stderr)
+        return EXIT_USER_ERROR
+    except KeyboardInterrupt:
+        print('interrupted; the images that were finished are kept', file=sys.stderr)
+        return EXIT_INTERRUPTED
+    finally:
+        module.parse_options = parse_options
+    return 0 if is_train else _report_failures(Path(opt['path']['results_root']))
+
+
+def _read_options(root: Path, is_train: bool) -> tuple[dict[str, Any], argparse.Namespace]:
+    """Let BasicSR read the option file and the command line; turn its errors into sentences."""
+    arguments = sys.argv[1:]
+    path = arguments[arguments.index('-opt') + 1] if '-opt' in arguments[:-1] else ''
+    try:
+        return parse_options(str(root), is_train)
+    except OSError as error:
+        raise OptionError(f'-opt {path}: {error.strerror}') from None
+    except yaml.YAMLError as error:
+        raise OptionError(f'{path}: {" ".join(str(error).split())}') from None
+    except KeyError as error:
+        raise OptionError(f'{path}: key {error} is missing, or --force_yml names a block that is not there') from None
+    except (ValueError, TypeError, AttributeError, SyntaxError) as error:
+        raise OptionError(f'{path}: not a BasicSR option file, or a malformed --force_yml ({error})') from None
+
+
+def _check_writable(folder: Path) -> None:
+    """Raise an OSError that names the folder unless files can be written there."""
+    folder.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryFile(dir=folder):
+        pass
+
+
+def _report_failures(results_root: Path) -> int:
+    """Say which images failed, from the records that the model wrote; return the exit status."""
+    failed = []
+    for path in sorted((results_root / 'metrics').glob('*.json')):
+        failed += [record for record in json.loads(path.read_text())['images'] if 'error' in record]
+    for record in failed:
+        print(f'failed: {record["error"]}', file=sys.stderr)
+    return EXIT_FAILED_IMAGES if failed else 0

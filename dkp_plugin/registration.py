@@ -1,0 +1,36 @@
+"""Import every module that registers something, so that a new method is one new file."""
+
+import importlib
+import pkgutil
+
+# Folder and suffix of its modules, as BasicSR scans its own folders.
+SCANNED = {
+    'archs': '_arch',
+    'estimators': '_estimator',
+    'restorers': '_restorer',
+    'data': '_dataset',
+    'metrics': '_metric',
+    'models': '_model',
+}
+
+
+def register_all() -> None:
+    """Import the modules of ``SCANNED``; register estimators and restorers with MMEngine, too."""
+    for folder, suffix in SCANNED.items():
+        package = importlib.import_module(f'dkp_plugin.{folder}')
+        for module in pkgutil.iter_modules(package.__path__):
+            if module.name.endswith(suffix):
+                importlib.import_module(f'{package.__name__}.{module.name}')
+    _register_with_mmengine()
+
+
+def _register_with_mmengine() -> None:
+    from basicsr.utils.registry import ARCH_REGISTRY
+    from mmengine.registry import MODELS
+
+    from dkp_plugin.estimators.base import KernelEstimator
+    from dkp_plugin.restorers.base import Restorer
+
+    for name, network in ARCH_REGISTRY:
+        if issubclass(network, KernelEstimator | Restorer) and name not in MODELS:
+            MODELS.register_module(module=network)

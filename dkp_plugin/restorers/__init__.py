@@ -1,0 +1,1 @@
+"""Image restorers, one method per file; see ``base.py``."""

@@ -1,0 +1,41 @@
+"""What a restorer is."""
+
+import abc
+
+import torch
+from torch import Tensor, nn
+
+from dkp_plugin.degradation import Degradation
+
+
+class Restorer(nn.Module, abc.ABC):
+    """Estimates the HR image of one LR image, beside an estimator that estimates the blur kernel.
+
+    The mirror image of :class:`~dkp_plugin.estimators.base.KernelEstimator`; the truth never reaches it either.
+    To add one, write ``restorers/<name>_restorer.py`` and name the class in ``network_g: {type: <class>}``.
+    """
+
+    @abc.abstractmethod
+    def reset(self, lq: Tensor, degradation: Degradation, generator: torch.Generator) -> None:
+        """Start on a new image; nothing of the previous one may remain.
+
+        Args:
+            lq: The LR image, (1, C, h, w) in [0, 1].
+            degradation: Scale, kernel size and kernel convention.
+            generator: CPU generator, the only source of random numbers.
+        """
+
+    @abc.abstractmethod
+    def forward(self) -> Tensor:
+        """Return the current HR estimate, (1, C, s h, s w) in [0, 1], detached."""
+
+    @abc.abstractmethod
+    def step(self, kernel: Tensor) -> dict[str, Tensor]:
+        """Improve the image, given the estimator's current kernel.
+
+        Args:
+            kernel: (1, 1, K, K), non-negative, of sum 1, detached.
+
+        Returns:
+            Scalar losses by name, each name starting with ``l_x_``.
+        """

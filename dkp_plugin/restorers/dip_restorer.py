@@ -1,0 +1,111 @@
+"""Deep image prior: an untrained network fitted to one LR image (Ulyanov et al., CVPR 2018; DKP section 4.3)."""
+
+import torch
+from basicsr.utils.registry import ARCH_REGISTRY
+from torch import Tensor
+
+from dkp_plugin.archs.initialise import build_initialised
+from dkp_plugin.archs.skip_arch import SkipNet
+from dkp_plugin.degradation import Degradation
+from dkp_plugin.losses import data_loss
+from dkp_plugin.restorers.base import Restorer
+
+PRECISIONS = ('auto', 'float32', 'bf16')
+
+
+def hyper_laplacian(x: Tensor, exponent: float = 0.67) -> Tensor:
+    """Negative logarithm, up to a factor, of the hyper-Laplacian gradient prior: the mean of |gradient|^exponent.
+
+    Args:
+        x: Images (B, C, H, W) in [0, 1].
+        exponent: Below 1 the prior favours few strong edges over many weak ones.
+
+    Returns:
+        A scalar: the mean over pixels of both directions' terms. Gradients below 1e-4 are rounded off, since the power
+        has no finite slope at 0.
+    """
+    vertical, horizontal = x[..., 1:, :] - x[..., :-1, :], x[..., :, 1:] - x[..., :, :-1]
+    return sum((gradient.square() + 1e-8).pow(exponent / 2).mean() for gradient in (vertical, horizontal))
+
+
+def has_fast_bf16(device: torch.device) -> bool:
+    """Whether the device computes in bfloat16 faster than in float32."""
+    if device.type == 'cuda':
+        return torch.cuda.is_bf16_supported(including_emulation=False)
+    return device.type == 'cpu' and torch.cpu._is_avx512_bf16_supported()
+
+
+@ARCH_REGISTRY.register()
+class DIP(Restorer):
+    """Deep image prior with the skip network.
+
+    Args:
+        num_feat: Channels of the skip network.
+        num_skip: Channels of its skip branches.
+        num_scales: Times that it halves the resolution.
+        non_local_scales: Scales, counted from 1, that have a non-local block.
+        lr: Learning rate of Adam.
+        ssim_iters: Steps with the loss 1 - SSIM, before the mean squared error takes over.
+        prior_weight: Weight of the hyper-Laplacian gradient prior.
+        precision: ``float32``, ``bf16`` for the hidden layers, or ``auto``: bf16 where the hardware has it.
+    """
+
+    def __init__(
+        self,
+        num_feat: int = 128,
+        num_skip: int = 16,
+        num_scales: int = 5,
+        non_local_scales: tuple[int, ...] = (3, 4, 5),
+        lr: float = 5e-3,
+        ssim_iters: int = 400,
+        prior_weight: float = 2e-4,
+        precision: str = 'auto',
+    ) -> None:
+        super().__init__()
+        if precision not in PRECISIONS:
+            raise ValueError(f'precision: {precision!r} is not one of {", ".join(PRECISIONS)}')
+        self.network_options = {
+            'num_feat': num_feat,
+            'num_skip': num_skip,
+            'num_scales': num_scales,
+            'non_local_scales': tuple(non_local_scales),
+        }
+        self.lr, self.ssim_iters, self.prior_weight, self.precision = lr, ssim_iters, prior_weight, precision
+
+    def reset(self, lq: Tensor, degradation: Degradation, generator: torch.Generator) -> None:
+        self.lq, self.degradation, self.iteration = lq, degradation, 0
+        channels = lq.shape[1]
+        self.size = tuple(degradation.scale * side for side in lq.shape[-2:])
+        self.net = build_initialised(
+            lambda: SkipNet(num_in_ch=channels, num_out_ch=channels, **self.network_options), generator, lq.device
+        ).to(memory_format=torch.channels_last)
+
+        # The network works on whole strides, at least two of them; what is too much is cut off its output.
+        padded = [max(-(-side // self.net.stride), 2) * self.net.stride for side in self.size]
+        noise = 0.1 * torch.rand(1, channels, *padded, generator=generator)
+        use_bf16 = self.precision == 'bf16' or (self.precision == 'auto' and has_fast_bf16(lq.device))
+        dtype = torch.bfloat16 if use_bf16 else torch.float32
+        self.noise = noise.to(lq.device, dtype, memory_format=torch.channels_last)
+        self.optimizer = torch.optim.Adam(self.net.parameters(), lr=self.lr)
+        self._x = None
+
+    def _estimate(self) -> Tensor:
+        """The current image with its graph, computed once per step and shared by ``forward`` and ``step``."""
+        if self._x is None:
+            self._x = self.net(self.noise)[..., : self.size[0], : self.size[1]]
+        return self._x
+
+    def forward(self) -> Tensor:
+        return self._estimate().detach()
+
+    def step(self, kernel: Tensor) -> dict[str, Tensor]:
+        x = self._estimate()
+        y = self.degradation.A(x, kernel)
+        fidelity = data_loss(y, self.lq, use_ssim=self.iteration < self.ssim_iters)
+        prior = self.prior_weight * hyper_laplacian(x)
+        self.optimizer.zero_grad()
+        (fidelity + prior).backward()
+        self.optimizer.step()
+        self.iteration += 1
+        self._x = None
+        return {'l_x_data': fidelity.detach(), 'l_x_prior': prior.detach()}
