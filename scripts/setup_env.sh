@@ -55,7 +55,7 @@ pick_python() {
 install() {
     say "$1"
     shift
-    "$venv/bin/python" -m pip install --disable-pip-version-check --no-input "$@" >>"$log" 2>&1 && return
+    "$venv/bin/python" -m pip install --disable-pip-version-check --no-input "$@" >"$log" 2>&1 && return
     tail -n 30 "$log" >&2
     die "pip failed; all of its output is in $log"
 }
@@ -80,7 +80,6 @@ else
     say "new environment with Python $(version_of "$python") in $venv"
     "$python" -m venv "$venv" || die "'$python -m venv' failed"
 fi
-: >"$log"
 
 # BasicSR's build imports torch's metadata and would fetch its own without --no-build-isolation; its requirements
 # (tb-nightly among them) are left out by --no-deps. See setup.py.

@@ -1,0 +1,102 @@
+"""Seconds per step of DIP-DKP and the share of each part, against a plain forward and backward pass of its network.
+
+    python scripts/benchmark_step.py --size 252 --repeats 9
+
+Every figure is the median over the repeats; the cases take turns, so that a drift of the machine hits all of them.
+"""
+
+import argparse
+import statistics
+import time
+from collections.abc import Callable
+
+import torch
+
+from dkp_plugin.degradation import Degradation
+from dkp_plugin.estimators.dkp_estimator import DKP
+from dkp_plugin.restorers.dip_restorer import DIP, has_fast_bf16
+
+SCALE = 4
+
+
+def seconds(run: Callable[[], object], device: torch.device) -> float:
+    """Wall-clock seconds of one call, the device's queue included."""
+    start = time.perf_counter()
+    run()
+    if device.type == 'cuda':
+        torch.cuda.synchronize(device)
+    return time.perf_counter() - start
+
+
+class Case:
+    """DIP-DKP with the released schedule on one LR image, timed part by part.
+
+    Args:
+        num_samples: L of the random kernel sampling.
+        precision: Of the restorer.
+        lq: LR image.
+    """
+
+    def __init__(self, num_samples: int, precision: str, lq: torch.Tensor) -> None:
+        self.name, self.device = f'{precision}, L = {num_samples}', lq.device
+        self.estimator = DKP(num_samples=num_samples, weighting='focal', warmup_iters=2)
+        self.restorer = DIP(precision=precision)
+        generator = torch.Generator().manual_seed(0)
+        for part in (self.estimator, self.restorer):
+            part.reset(lq, Degradation(SCALE, 19, 'released'), generator)
+        self.times: dict[str, list[float]] = {part: [] for part in ('forward', 'RKS', 'PKE', 'rest')}
+        self.plain: list[float] = []
+
+    def measure(self) -> None:
+        """Time one step, and a plain forward and backward pass of the network on the same input."""
+        self.plain.append(seconds(self._plain_pass, self.device))
+        self.times['forward'].append(seconds(self.restorer, self.device))
+        x = self.restorer()  # at hand already
+        self.times['RKS'].append(seconds(lambda: self.estimator.rks_step(x), self.device))
+        self.estimator.iteration = 1  # a step of the round that has no RKS
+        self.times['PKE'].append(seconds(lambda: self.estimator.step(x), self.device))
+        self.times['rest'].append(seconds(lambda: self.restorer.step(self.estimator()), self.device))
+
+    def _plain_pass(self) -> None:
+        self.restorer.net(self.restorer.noise).square().mean().backward()
+
+    def report(self, reference: float) -> None:
+        """Print the step, its ratios, and the shares of its parts; RKS runs once in ``rks_interval`` steps."""
+        parts = {name: statistics.median(values) for name, values in self.times.items()}
+        parts['RKS'] /= self.estimator.rks_interval
+        step, plain = sum(parts.values()), statistics.median(self.plain)
+        shares = '  '.join(f'{name} {100 * value / step:4.1f} %' for name, value in parts.items())
+        print(
+            f'{self.name:18s} {step:6.3f} s/step  {step / plain:5.2f} x plain pass ({plain:.3f} s)  '
+            f'{step / reference:5.2f} x float32 plain pass   {shares}'
+        )
+
+
+def main() -> None:
+    """Measure all cases in turn and print a line for each."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument('--size', type=int, default=252, help='side of the HR result in pixels')
+    parser.add_argument('--repeats', type=int, default=9)
+    parser.add_argument('--device', default='cpu')
+    arguments = parser.parse_args()
+
+    device = torch.device(arguments.device)
+    side = arguments.size // SCALE
+    lq = torch.rand(1, 3, side, side, generator=torch.Generator().manual_seed(1)).to(device)
+    precisions = ['float32', 'bf16'] if has_fast_bf16(device) else ['float32']
+    cases = [Case(num_samples, precision, lq) for precision in precisions for num_samples in (5, 256)]
+    for repeat in range(arguments.repeats + 1):
+        for case in cases:
+            case.measure()
+            if repeat == 0:  # the first pass fills caches
+                case.plain.clear()
+                for values in case.times.values():
+                    values.clear()
+    print(f'{SCALE * side}x{SCALE * side} result, {torch.get_num_threads()} threads, medians of {arguments.repeats}')
+    reference = statistics.median(cases[0].plain)
+    for case in cases:
+        case.report(reference)
+
+
+if __name__ == '__main__':
+    main()

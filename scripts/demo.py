@@ -1,0 +1,123 @@
+"""The two ends of the demo: make an LR image from a photograph, and compare what came back with the truth.
+
+    python scripts/demo.py prepare    writes HR, LR and kernel under datasets/demo
+    python scripts/demo.py report     reads results/DIPDKP_demo_x4, prints a table, draws comparison.png
+"""
+
+import argparse
+import json
+from pathlib import Path
+
+import cv2
+import matplotlib
+import numpy as np
+import scipy.io
+import skimage.data
+from basicsr.utils import img2tensor, tensor2img
+from torch import Tensor
+
+from dkp_plugin.alternation import image_generator
+from dkp_plugin.degradation import Degradation
+from dkp_plugin.file_io import decode_image, write_image, write_kernel
+from dkp_plugin.kernels import build_family, default_kernel_size
+from dkp_plugin.metrics.evaluate import evaluate, metric_data
+
+matplotlib.use('Agg')
+from matplotlib import pyplot as plt  # noqa: E402
+
+SCALE, NAME, RUN = 4, 'astronaut', 'DIPDKP_demo_x4'
+CROP = np.s_[0:192, 128:320]  # the face: 192x192 pixels run in minutes on two cores
+DATA, RESULTS = Path('datasets/demo'), Path('results') / RUN
+METRICS = {
+    'psnr': {'type': 'calculate_psnr', 'crop_border': SCALE, 'test_y_channel': True},
+    'ssim': {'type': 'calculate_ssim', 'crop_border': SCALE, 'test_y_channel': True},
+}
+
+
+def prepare(seed: int) -> None:
+    """Blur a photograph with a random Gaussian kernel, subsample it by 4, round to 8 bits.
+
+    Args:
+        seed: Of the kernel.
+    """
+    hr = np.ascontiguousarray(skimage.data.astronaut()[CROP][..., ::-1])
+    degradation = Degradation(SCALE, default_kernel_size(SCALE), 'aligned')
+    family = build_family('gaussian', SCALE, degradation.kernel_size, degradation.centre)
+    kernel = family.render(family.sample(1, image_generator(seed, NAME)))
+    lq = degradation.A(img2tensor(hr / np.float32(255)).unsqueeze(0), kernel)
+    write_image(DATA / 'HR' / f'{NAME}.png', hr)
+    write_image(DATA / 'LR' / f'{NAME}.png', tensor2img(lq))
+    write_kernel(DATA / 'kernels' / f'{NAME}.mat', kernel, degradation.convention, SCALE)
+
+
+def read_image(path: Path) -> Tensor:
+    """Read an image as (1, C, H, W) in [0, 1]."""
+    return decode_image(path.read_bytes(), str(path)).unsqueeze(0)
+
+
+def bicubic(lq: Tensor) -> Tensor:
+    """Enlarge by bicubic interpolation on the grid of the LR image (1, C, h, w), rounded to 8 bits."""
+    enlarged = cv2.resize(tensor2img(lq.clone()), None, fx=SCALE, fy=SCALE, interpolation=cv2.INTER_CUBIC)
+    return img2tensor(enlarged / np.float32(255)).unsqueeze(0)
+
+
+def report() -> None:
+    """Print the figures of bicubic enlargement and of DIP-DKP, and draw the pictures side by side."""
+    lq, gt = (read_image(DATA / folder / f'{NAME}.png') for folder in ('LR', 'HR'))
+    restored = read_image(RESULTS / 'visualization' / 'demo' / f'{NAME}_{RUN}.png')
+    kernel, kernel_gt = (
+        scipy.io.loadmat(folder / f'{NAME}.mat')['Kernel'] for folder in (RESULTS / 'kernels' / 'demo', DATA / 'kernels')
+    )
+    record = json.loads((RESULTS / 'metrics' / 'demo.json').read_text())['images'][0]
+    baseline, _ = evaluate(METRICS, metric_data({'result': bicubic(lq), 'gt': gt}, SCALE))
+
+    print(f'{"":10s} {"PSNR-Y":>8s} {"SSIM-Y":>8s} {"kernel PSNR":>12s} {"kernel NCC":>11s} {"seconds":>8s}')
+    print(f'{"bicubic":10s} {baseline["psnr"]:8.2f} {baseline["ssim"]:8.4f} {"-":>12s} {"-":>11s} {"-":>8s}')
+    print(
+        f'{"DIP-DKP":10s} {record["psnr"]:8.2f} {record["ssim"]:8.4f} {record["kernel_psnr"]:12.2f} '
+        f'{record["kernel_ncc"]:11.4f} {record["seconds"]:8.0f}'
+    )
+    draw(
+        {
+            f'LR, bicubic: {baseline["psnr"]:.2f} dB': bicubic(lq),
+            f'DIP-DKP: {record["psnr"]:.2f} dB': restored,
+            'truth': gt,
+        },
+        {f'estimated kernel: NCC {record["kernel_ncc"]:.3f}': kernel, 'true kernel': kernel_gt},
+        RESULTS / 'comparison.png',
+    )
+    print(f'restored image, kernel, metrics and comparison.png: {RESULTS}')
+
+
+def draw(images: dict[str, Tensor], kernels: dict[str, np.ndarray], path: Path) -> None:
+    """Draw images and kernels in one row, the kernels on one colour scale.
+
+    Args:
+        images: (1, C, H, W) in [0, 1], by title.
+        kernels: (K, K), by title.
+        path: The PNG file.
+    """
+    figure, axes = plt.subplots(1, len(images) + len(kernels), figsize=(15, 3.4), layout='constrained')
+    for axis, (title, image) in zip(axes, images.items(), strict=False):
+        axis.imshow(image[0].permute(1, 2, 0).numpy(), interpolation='nearest')
+        axis.set_title(title)
+    peak = max(kernel.max() for kernel in kernels.values())
+    for axis, (title, kernel) in zip(axes[len(images) :], kernels.items(), strict=True):
+        axis.imshow(kernel, vmin=0, vmax=peak, interpolation='nearest')
+        axis.set_title(title)
+    for axis in axes:
+        axis.set_axis_off()
+    figure.savefig(path, dpi=110)
+
+
+def main() -> None:
+    """Run the part that the command line names."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument('part', choices=['prepare', 'report'])
+    parser.add_argument('--seed', type=int, default=0, help='of the kernel')
+    arguments = parser.parse_args()
+    prepare(arguments.seed) if arguments.part == 'prepare' else report()
+
+
+if __name__ == '__main__':
+    main()
