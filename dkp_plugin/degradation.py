@@ -27,6 +27,8 @@ SCALES = (2, 3, 4, 8)
 def _correlate(x: Tensor, kernel: Tensor, stride: int) -> Tensor:
     """Correlate (B, C, H, W) with (L, 1, K, K), periodic border, keeping every stride-th pixel."""
     batch, pad = x.shape[0], kernel.shape[-1] // 2
+    if kernel.shape[-1] % 2 == 0:
+        raise ValueError(f'kernel size {kernel.shape[-1]} is not odd')
     if kernel.shape[-1] > min(x.shape[-2:]):
         raise ValueError(
             f'kernel size {kernel.shape[-1]} is larger than the image of {x.shape[-2]}x{x.shape[-1]} pixels'
@@ -51,7 +53,7 @@ def degrade(x: Tensor, kernel: Tensor, scale: int) -> Tensor:
         LR images, (max(B, L), C, H / s, W / s), in the units of x.
 
     Raises:
-        ValueError: if the kernel is larger than the image or the batch sizes do not fit.
+        ValueError: if the kernel is even or larger than the image, or the batch sizes do not fit.
     """
     return _correlate(x, kernel, scale)
 
@@ -68,7 +70,7 @@ def degrade_adjoint(y: Tensor, kernel: Tensor, scale: int) -> Tensor:
         HR images, (max(B, L), C, s h, s w), with <A x, y> = <x, A_adjoint y>.
 
     Raises:
-        ValueError: if the kernel is larger than the HR image or the batch sizes do not fit.
+        ValueError: if the kernel is even or larger than the HR image, or the batch sizes do not fit.
     """
     zero_inserted = y.new_zeros(*y.shape[:2], y.shape[2] * scale, y.shape[3] * scale)
     zero_inserted[..., ::scale, ::scale] = y

@@ -1,7 +1,7 @@
 """Stop an over-fitting restorer without the truth: the variance of successive outputs (ES-WMV, arXiv 2112.06074).
 
-A deep image prior first fits structure, then noise. In between its output changes least, so the variance over the recent
-outputs has a minimum near the best image.
+A deep image prior first fits structure, then noise. In between its output changes least, so the variance over the
+recent outputs has a minimum near the best image.
 """
 
 from collections import deque
@@ -36,7 +36,7 @@ class ExponentialVariance:
         self.share, self.window, self.count = 2 / (window + 1), window, 0
 
     def push(self, x: Tensor) -> Tensor | None:
-        """Add an image; return the variance, a scalar on the device of x, or None for the first ``window`` images."""
+        """Add an image; return the variance, a scalar on the device of x, or None before ``window`` images."""
         if self.count == 0:
             self.mean, self.variance = x.clone(), x.new_zeros(())
         difference = x - self.mean
@@ -51,7 +51,7 @@ class EarlyStopping:
 
     Args:
         method: ``wmv``, variance over a window; ``emv``, exponential weights; ``off``, never stop.
-        window: Number of outputs that count; their mean age for ``emv``.
+        window: Number of outputs that count; for ``emv``, the weights have the mean age of such a window.
         patience: Stop after this many further iterations without a new minimum.
         min_iter: Iterations before the first minimum may be taken.
 

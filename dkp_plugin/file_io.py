@@ -10,7 +10,7 @@ import cv2
 import numpy as np
 import scipy.io
 import torch
-from PIL import Image
+from PIL import Image, UnidentifiedImageError
 from torch import Tensor
 
 from dkp_plugin.errors import ImageError, KernelError
@@ -25,8 +25,11 @@ def write_bytes(path: Path, content: bytes) -> None:
     """Write a file in one move: it is there as a whole or not at all."""
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f'.{path.name}.tmp')
-    temporary.write_bytes(content)
-    os.replace(temporary, path)
+    try:
+        temporary.write_bytes(content)
+        os.replace(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)  # left over by a failure only
 
 
 def write_json(path: Path, content: Any) -> None:
@@ -58,6 +61,8 @@ def decode_image(content: bytes, name: str) -> Tensor:
     try:
         with Image.open(io.BytesIO(content)) as image:
             image.load()  # OpenCV fills the missing part of a truncated file with gray and says nothing
+    except UnidentifiedImageError:  # its message names a buffer in memory
+        raise ImageError(f'{name}: not a readable image (unknown format)') from None
     except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
         raise ImageError(f'{name}: not a readable image ({str(error).splitlines()[0]})') from None
     array = cv2.imdecode(np.frombuffer(content, np.uint8), cv2.IMREAD_ANYCOLOR | cv2.IMREAD_ANYDEPTH)
@@ -94,11 +99,14 @@ def decode_kernel(content: bytes, name: str, convention: str) -> Tensor:
             fields = {'Kernel': np.load(io.BytesIO(content), allow_pickle=False)}
         else:
             fields = scipy.io.loadmat(io.BytesIO(content))
-    except (OSError, ValueError, TypeError, NotImplementedError) as error:
+    except Exception as error:  # a damaged file raises errors of many kinds, SciPy's own MatReadError among them
         raise KernelError(f'{name}: not a readable kernel file ({error})') from None
     if 'Kernel' not in fields:
         raise KernelError(f'{name}: has no key Kernel; it has {[key for key in fields if key[0] != "_"]}')
-    kernel = np.asarray(fields['Kernel'], dtype=np.float64)
+    kernel = np.asarray(fields['Kernel'])
+    if kernel.dtype.kind not in 'biuf':
+        raise KernelError(f'{name}: the kernel is of type {kernel.dtype}, not of real numbers')
+    kernel = kernel.astype(np.float64)
     if kernel.ndim != 2 or kernel.shape[0] != kernel.shape[1] or kernel.shape[0] % 2 == 0:
         raise KernelError(f'{name}: the kernel has shape {kernel.shape}, not an odd square')
     if not abs(kernel.sum() - 1) <= KERNEL_SUM_TOLERANCE or kernel.min() < -KERNEL_SUM_TOLERANCE:
@@ -106,10 +114,9 @@ def decode_kernel(content: bytes, name: str, convention: str) -> Tensor:
             f'{name}: the kernel has sum {kernel.sum():.6g} and minimum {kernel.min():.3g}; '
             f'allowed are sum 1 and minimum 0, within {KERNEL_SUM_TOLERANCE}'
         )
-    if 'convention' in fields and fields['convention'][0] != convention:
-        raise KernelError(
-            f'{name}: the kernel has convention {str(fields["convention"][0])!r}, the option file says {convention!r}'
-        )
+    found = ''.join(map(str, np.ravel(fields.get('convention', convention))))
+    if found != convention:
+        raise KernelError(f'{name}: the kernel has convention {found!r}, the option file says {convention!r}')
     return torch.from_numpy(kernel).float().unsqueeze(0)
 
 
@@ -126,7 +133,8 @@ def write_kernel(path: Path, kernel: Tensor, convention: str, scale: int) -> Non
     array = kernel.detach().double().cpu().numpy()[0, 0]
     buffer = io.BytesIO()
     scipy.io.savemat(buffer, {'Kernel': array, 'convention': convention, 'scale': scale})
-    write_bytes(path, buffer.getvalue())
+    # The first 116 bytes are free text, in which SciPy puts the time; equal kernels shall be equal files.
+    write_bytes(path, b'MATLAB 5.0 MAT-file, a blur kernel by dkp_plugin'.ljust(116) + buffer.getvalue()[116:])
     write_image(path.with_suffix('.png'), kernel_picture(array))
 
 

@@ -3,7 +3,7 @@
 import difflib
 import inspect
 from collections.abc import Iterable, Mapping
-from typing import Any, Literal, TypeVar
+from typing import Any, Literal, TypeVar, get_args
 
 import torch
 from basicsr.utils.registry import ARCH_REGISTRY, DATASET_REGISTRY, METRIC_REGISTRY, MODEL_REGISTRY, Registry
@@ -12,7 +12,9 @@ from pydantic import BaseModel, ConfigDict, Field, PositiveInt, ValidationError
 from dkp_plugin.degradation import Degradation
 from dkp_plugin.early_stopping import EarlyStopping
 from dkp_plugin.errors import OptionError
+from dkp_plugin.estimators.base import KernelEstimator
 from dkp_plugin.kernels import default_kernel_size
+from dkp_plugin.restorers.base import Restorer
 
 Section = TypeVar('Section', bound=BaseModel)
 
@@ -92,9 +94,9 @@ class BlindSROptions(BaseModel):
 
 def nearest(name: str, allowed: Iterable[str]) -> str:
     """Say which allowed name was probably meant, or all of them."""
-    allowed = sorted(allowed)
-    close = difflib.get_close_matches(name, allowed, n=1)
-    return f'did you mean {close[0]}?' if close else f'allowed: {", ".join(allowed)}'
+    by_lower_case = {candidate.lower(): candidate for candidate in sorted(allowed)}
+    close = difflib.get_close_matches(name.lower(), by_lower_case, n=1)
+    return f'did you mean {by_lower_case[close[0]]}?' if close else f'allowed: {", ".join(by_lower_case.values())}'
 
 
 def parse_section(section: type[Section], options: Mapping[str, Any], where: str) -> Section:
@@ -120,35 +122,46 @@ def parse_section(section: type[Section], options: Mapping[str, Any], where: str
     if first['type'] == 'extra_forbidden':
         owner = section
         for part in first['loc'][:-1]:
-            owner = owner.model_fields[part].annotation
+            annotation = owner.model_fields[part].annotation
+            owner = next(iter(get_args(annotation)), annotation)  # of "Model | None" the model
         raise OptionError(f'{key}: unknown key, {nearest(str(first["loc"][-1]), owner.model_fields)}')
     if first['type'] == 'missing':
         raise OptionError(f'{key}: missing')
     raise OptionError(f'{key}: {first["input"]!r} is not allowed: {first["msg"][0].lower()}{first["msg"][1:]}')
 
 
-def get_registered(registry: Registry, options: Mapping[str, Any], where: str) -> Any:
+def get_registered(registry: Registry, options: Mapping[str, Any], where: str, kind: type = object) -> Any:
     """Look up ``options['type']``; unlike ``Registry.get`` it prints nothing and offers the nearest name.
 
+    Args:
+        registry: One of BasicSR's.
+        options: A block of options with the key ``type``.
+        where: Names the block in the message.
+        kind: Base class that what is found must have.
+
     Raises:
-        OptionError: if there is no type or none of this name.
+        OptionError: if there is no type or none of this name and kind.
     """
     if 'type' not in options:
         raise OptionError(f'{where}: missing key type')
-    if options['type'] not in registry:
-        raise OptionError(
-            f'{where}: type: {options["type"]} is unknown, {nearest(str(options["type"]), registry.keys())}'
-        )
+    allowed = [name for name, entry in registry if kind is object or issubclass(entry, kind)]
+    if options['type'] not in allowed:
+        raise OptionError(f'{where}: type: {options["type"]} is unknown, {nearest(str(options["type"]), allowed)}')
     return registry.get(options['type'])
 
 
-def build_checked(registry: Registry, options: Mapping[str, Any], where: str) -> Any:
-    """Build a registered object from its options, as BasicSR's builders do, with readable errors.
+def build_network(options: Mapping[str, Any], where: str, kind: type) -> Any:
+    """Build an estimator or a restorer as BasicSR's ``build_network`` does, with readable errors.
+
+    Args:
+        options: A block ``network_k`` or ``network_g``: ``type`` and constructor arguments.
+        where: Names the block in the message.
+        kind: ``KernelEstimator`` or ``Restorer``.
 
     Raises:
         OptionError: for an unknown type, an unknown or missing key, or a value that the constructor refuses.
     """
-    constructor = get_registered(registry, options, where)
+    constructor = get_registered(ARCH_REGISTRY, options, where, kind)
     arguments = {key: value for key, value in options.items() if key != 'type'}
     parameters = inspect.signature(constructor).parameters
     for key in arguments:
@@ -182,16 +195,16 @@ def check_options(opt: Mapping[str, Any]) -> None:
         degradation = options.build_degradation()
     except ValueError as error:
         raise OptionError(f'degradation: {error}') from None
-    for section in ('network_k', 'network_g'):
-        build_checked(ARCH_REGISTRY, opt[section], section)
+    build_network(opt['network_k'], 'network_k', KernelEstimator)
+    build_network(opt['network_g'], 'network_g', Restorer)
     for name, metric in (options.val.metrics or {}).items():
         get_registered(METRIC_REGISTRY, metric, f'val: metrics: {name}')
     for key, dataset in options.datasets.items():
         where = f'datasets: {key}'
         if 'name' not in dataset:
             raise OptionError(f'{where}: missing key name')
-        get_registered(DATASET_REGISTRY, dataset, where)(dict(dataset))
-        convention = dataset.get('convention', degradation.convention)
+        built = get_registered(DATASET_REGISTRY, dataset, where)(dict(dataset))
+        convention = built.options.convention if hasattr(built, 'options') else degradation.convention
         if convention != degradation.convention:
             raise OptionError(
                 f'{where}: convention: {convention} differs from degradation: convention: {degradation.convention}'

@@ -1,7 +1,7 @@
 """The two ends of the demo: make an LR image from a photograph, and compare what came back with the truth.
 
-    python scripts/demo.py prepare    writes HR, LR and kernel under datasets/demo
-    python scripts/demo.py report     reads results/DIPDKP_demo_x4, prints a table, draws comparison.png
+python scripts/demo.py prepare    writes HR, LR and kernel under datasets/demo
+python scripts/demo.py report     reads results/DIPDKP_demo_x4, prints a table, draws comparison.png
 """
 
 import argparse
@@ -23,7 +23,7 @@ from dkp_plugin.kernels import build_family, default_kernel_size
 from dkp_plugin.metrics.evaluate import evaluate, metric_data
 
 matplotlib.use('Agg')
-from matplotlib import pyplot as plt  # noqa: E402
+from matplotlib import pyplot as plt
 
 SCALE, NAME, RUN = 4, 'astronaut', 'DIPDKP_demo_x4'
 CROP = np.s_[0:192, 128:320]  # the face: 192x192 pixels run in minutes on two cores
@@ -66,7 +66,8 @@ def report() -> None:
     lq, gt = (read_image(DATA / folder / f'{NAME}.png') for folder in ('LR', 'HR'))
     restored = read_image(RESULTS / 'visualization' / 'demo' / f'{NAME}_{RUN}.png')
     kernel, kernel_gt = (
-        scipy.io.loadmat(folder / f'{NAME}.mat')['Kernel'] for folder in (RESULTS / 'kernels' / 'demo', DATA / 'kernels')
+        scipy.io.loadmat(folder / f'{NAME}.mat')['Kernel']
+        for folder in (RESULTS / 'kernels' / 'demo', DATA / 'kernels')
     )
     record = json.loads((RESULTS / 'metrics' / 'demo.json').read_text())['images'][0]
     baseline, _ = evaluate(METRICS, metric_data({'result': bicubic(lq), 'gt': gt}, SCALE))

@@ -1,5 +1,7 @@
 """The fully connected network whose softmax output is a blur kernel (DKP, CVPR 2024, section 4.2)."""
 
+import itertools
+
 import torch
 from basicsr.utils.registry import ARCH_REGISTRY
 from torch import Tensor, nn
@@ -22,7 +24,7 @@ class KernelFCN(nn.Module):
         widths = [num_in] + [num_units] * num_layers
         hidden = [
             layer
-            for fan_in, fan_out in zip(widths, widths[1:], strict=False)
+            for fan_in, fan_out in itertools.pairwise(widths)
             for layer in (nn.Linear(fan_in, fan_out), nn.ReLU6())
         ]
         self.layers = nn.Sequential(*hidden, nn.Linear(num_units, kernel_size**2))

@@ -108,8 +108,8 @@ class SkipNet(nn.Module):
         self.last = Conv2d(num_feat, num_out_ch, 1)
 
     def forward(self, x: Tensor) -> Tensor:
-        """Map (B, num_in_ch, H, W), H and W multiples of ``stride`` and at least twice it, to a float32 image in [0, 1].
+        """Map (B, num_in_ch, H, W) to a float32 image (B, num_out_ch, H, W) in [0, 1].
 
-        The hidden layers compute in the dtype of x.
+        H and W are multiples of ``stride`` and at least twice it. The hidden layers compute in the dtype of x.
         """
         return torch.sigmoid(self.last(self.body(x).float()))

@@ -13,8 +13,15 @@ from dkp_plugin.alternation import image_generator
 from dkp_plugin.degradation import Degradation
 from dkp_plugin.errors import ImageError, OptionError
 from dkp_plugin.file_io import IMAGE_SUFFIXES, KERNEL_SUFFIXES, decode_image, decode_kernel
-from dkp_plugin.kernels import build_family, default_kernel_size
+from dkp_plugin.kernels import KernelFamily, build_family, default_kernel_size
 from dkp_plugin.options import parse_section
+
+
+class IOBackendOptions(BaseModel):
+    """BasicSR's block ``io_backend``; further keys go to its ``FileClient``."""
+
+    model_config = ConfigDict(extra='allow')
+    type: Literal['disk', 'lmdb'] = 'disk'
 
 
 class RandomKernelOptions(BaseModel):
@@ -39,7 +46,7 @@ class BlindSRDatasetOptions(BaseModel):
     dataroot_lq: Path | None = None
     dataroot_gt: Path | None = None
     dataroot_kernel: Path | None = None
-    io_backend: dict[str, Any] = {'type': 'disk'}
+    io_backend: IOBackendOptions = IOBackendOptions()
     convention: Literal['aligned', 'released'] = 'aligned'
     random_kernel: RandomKernelOptions | None = None
 
@@ -65,7 +72,7 @@ class BlindSRDataset(Dataset):
         self.opt = opt
         self.options = parse_section(BlindSRDatasetOptions, opt, f'datasets: {opt.get("name")}')
         self.roots = {
-            key: root
+            key: root.expanduser()
             for key, root in (
                 ('lq', self.options.dataroot_lq),
                 ('gt', self.options.dataroot_gt),
@@ -74,6 +81,7 @@ class BlindSRDataset(Dataset):
             if root is not None
         }
         self._check_roots()
+        self.degradation, self.family = self._build_family() if self.options.random_kernel else (None, None)
         files = {key: self._list_files(key, root) for key, root in self.roots.items()}
         self.main_key = 'lq' if 'lq' in files else 'gt'
         self.names = sorted(files[self.main_key])
@@ -93,16 +101,29 @@ class BlindSRDataset(Dataset):
                 f'{" and random_kernel" if makes_lq else ""}'
             )
 
+    def _build_family(self) -> tuple[Degradation, KernelFamily]:
+        """The forward model and the kernel family of ``random_kernel``."""
+        made, scale = self.options.random_kernel, self.options.scale
+        kernel_size = default_kernel_size(scale) if made.kernel_size is None else made.kernel_size
+        ranges = {'variance_range': made.variance_range, 'length_range': made.length_range}
+        try:
+            degradation = Degradation(scale, kernel_size, self.options.convention)
+            return degradation, build_family(made.family, scale, kernel_size, degradation.centre, **ranges)
+        except ValueError as error:
+            raise OptionError(f'datasets: {self.options.name}: random_kernel: {error}') from None
+
     def _list_files(self, key: str, root: Path) -> dict[str, str]:
         """Find the files of a root: a mapping from image name to path, or to lmdb key."""
-        root = root.expanduser()
         if not root.is_dir():
             raise OptionError(f'dataroot_{key}: {root} is not a folder')
-        if self.options.io_backend['type'] == 'lmdb':
+        if self.options.io_backend.type == 'lmdb':
             meta = root / 'meta_info.txt'
             if not meta.is_file():
                 raise OptionError(f'dataroot_{key}: {root} has no meta_info.txt, so it is no BasicSR lmdb')
-            stems = [Path(line.split(' ')[0]).stem for line in meta.read_text().splitlines()]
+            # A line is 'name.png (height,width,channels) level'; the name may hold spaces.
+            stems = [Path(line.rsplit(' (', 1)[0]).stem for line in meta.read_text().splitlines()]
+            if not stems:
+                raise OptionError(f'dataroot_{key}: {meta} is empty')
             return {stem: stem for stem in stems}
         suffixes = KERNEL_SUFFIXES if key == 'kernel' else IMAGE_SUFFIXES
         paths = sorted(p for p in root.iterdir() if p.suffix.lower() in suffixes and not p.name.startswith('.'))
@@ -136,7 +157,7 @@ class BlindSRDataset(Dataset):
     def _read(self, key: str, name: str) -> tuple[bytes, str]:
         """Read a file from its root; return its bytes and its path."""
         if self.client is None:
-            backend = dict(self.options.io_backend)
+            backend = self.options.io_backend.model_dump()
             if backend['type'] == 'lmdb':
                 backend |= {'db_paths': [str(root) for root in self.roots.values()], 'client_keys': list(self.roots)}
             self.client = FileClient(backend.pop('type'), **backend)
@@ -152,20 +173,10 @@ class BlindSRDataset(Dataset):
 
     def _degrade(self, gt: Tensor, name: str) -> tuple[Tensor, Tensor]:
         """Make an LR image of 8 bits and its kernel, from a generator that depends on the seed and the name alone."""
-        made = self.options.random_kernel
-        kernel_size = made.kernel_size or default_kernel_size(self.options.scale)
-        degradation = Degradation(self.options.scale, kernel_size, self.options.convention)
-        family = build_family(
-            made.family,
-            degradation.scale,
-            kernel_size,
-            degradation.centre,
-            variance_range=made.variance_range,
-            length_range=made.length_range,
-        )
-        kernel = family.render(family.sample(1, image_generator(made.seed, name)))
+        generator = image_generator(self.options.random_kernel.seed, name)
+        kernel = self.family.render(self.family.sample(1, generator))
         try:
-            lq = degradation.A(gt.unsqueeze(0), kernel)[0]
+            lq = self.degradation.A(gt.unsqueeze(0), kernel)[0]
         except ValueError as error:
             raise ImageError(f'{name}: {error}') from None
         return (lq * 255).round().clamp(0, 255) / 255, kernel[0]

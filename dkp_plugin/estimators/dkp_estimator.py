@@ -80,6 +80,10 @@ class DKP(KernelEstimator):
         warmup_iters: Steps on random kernels before the image is looked at.
         rks_interval: Calls of ``step`` per RKS step.
         residual_interval: Calls of ``step`` per residual step.
+        ssim_iters: Calls of ``step`` with the residual 1 - SSIM, before the mean squared error takes over. An image
+            that is fitted by SSIM has errors of contrast, which the mean squared error would have the kernel explain;
+            so it should be the restorer's own number.
+        rks_weight: Factor on the loss of the RKS steps. Adam normalises it together with the residual.
 
     Raises:
         ValueError: for a name that is not among the allowed ones.
@@ -101,29 +105,31 @@ class DKP(KernelEstimator):
         warmup_iters: int = 200,
         rks_interval: int = 5,
         residual_interval: int = 3,
-        ssim_iters: int = 400,
-        rweight: float = 1.0,
-        rksw: float = 1.0,
+        ssim_iters: int = 200,
+        rks_weight: float = 1.0,
     ) -> None:
         super().__init__()
-        self.ssim_iters = ssim_iters
-        self.rweight = rweight
-        self.rksw = rksw
         for key, value, allowed in (('weighting', weighting, WEIGHTINGS), ('sampler', sampler, SAMPLERS)):
             if value not in allowed:
                 raise ValueError(f'{key}: {value!r} is not one of {", ".join(allowed)}')
         self.num_samples, self.weighting, self.temperature = num_samples, weighting, temperature
         self.sampler, self.proposal_std = sampler, proposal_std
         self.kernel_family = kernel_family
-        self.family_options = {'variance_range': variance_range, 'length_range': length_range}
+        ranges = {'variance_range': variance_range, 'length_range': length_range}
+        self.family_options = {key: tuple(value) for key, value in ranges.items() if value is not None}
+        build_family(kernel_family, scale=4, kernel_size=19, centre=9, **self.family_options)  # tells mistakes at once
         self.num_layers, self.num_units, self.lr = num_layers, num_units, lr
         self.warmup_iters, self.rks_interval, self.residual_interval = warmup_iters, rks_interval, residual_interval
+        self.ssim_iters, self.rks_weight = ssim_iters, rks_weight
 
     def reset(self, lq: Tensor, degradation: Degradation, generator: torch.Generator) -> None:
         self.lq, self.degradation, self.generator, self.iteration = lq, degradation, generator, 0
-        options = {key: tuple(value) for key, value in self.family_options.items() if value is not None}
         self.family = build_family(
-            self.kernel_family, degradation.scale, degradation.kernel_size, degradation.centre, **options
+            self.kernel_family,
+            degradation.scale,
+            degradation.kernel_size,
+            degradation.centre,
+            **self.family_options,
         )
         self.net = build_initialised(
             lambda: KernelFCN(degradation.kernel_size, num_units=self.num_units, num_layers=self.num_layers),
@@ -145,11 +151,9 @@ class DKP(KernelEstimator):
         losses = {}
         position_in_round = self.iteration % self.rks_interval
         if position_in_round == 0:
-            losses['l_k_rks'] = self._rks_step(x)
+            losses['l_k_rks'] = self.rks_step(x)
         y = self.degradation.A(x, self.net(self.code))
         residual = data_loss(y, self.lq, use_ssim=self.iteration < self.ssim_iters)
-        if self.rweight:
-            residual = residual * self.rweight
         residual.backward()
         losses['l_k_residual'] = residual.detach()
         if (position_in_round + 1) % self.residual_interval == 0:
@@ -158,12 +162,16 @@ class DKP(KernelEstimator):
         self.iteration += 1
         return losses
 
-    def _rks_step(self, x: Tensor) -> Tensor:
-        """Step towards the weighted random kernels: the gradient of sum_l omega_l ||k_l - k||^2 is that of the squared
-        distance to their weighted mean k_p, the target of the paper, times the sum of the weights."""
+    def rks_step(self, x: Tensor) -> Tensor:
+        """Draw and weigh random kernels, step towards them, and return the loss before the step.
+
+        The gradient of sum_l omega_l ||k_l - k||^2 is that of the squared distance to the weighted mean k_p, the target
+        of the paper (eq. 11), times the sum of the weights.
+        """
         kernels, residual = self._random_kernels(x)
         weights = kernel_weights(residual, self.weighting, self.temperature)
-        return self._update(self.rksw * (weights.view(-1, 1, 1, 1) * (self.net(self.code) - kernels).square()).sum())
+        distances = (self.net(self.code) - kernels).square().sum((1, 2, 3))
+        return self._update(self.rks_weight * (weights * distances).sum())
 
     def _random_kernels(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """Draw L kernels, (L, 1, K, K), and return them with their residuals, (L,)."""

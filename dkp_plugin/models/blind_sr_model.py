@@ -9,17 +9,19 @@ from typing import Any
 import torch
 from basicsr.models.base_model import BaseModel
 from basicsr.utils import get_root_logger, tensor2img
-from basicsr.utils.registry import ARCH_REGISTRY, MODEL_REGISTRY
+from basicsr.utils.registry import MODEL_REGISTRY
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 from tqdm import tqdm
 
 from dkp_plugin.alternation import AlternationResult, alternate, image_generator
 from dkp_plugin.errors import DivergenceError, ImageError, UserError
+from dkp_plugin.estimators.base import KernelEstimator
 from dkp_plugin.file_io import write_image, write_json, write_kernel
 from dkp_plugin.metrics.evaluate import evaluate, metric_data
 from dkp_plugin.models.records import Records, peak_memory
-from dkp_plugin.options import BlindSROptions, build_checked, parse_section
+from dkp_plugin.options import BlindSROptions, build_network, parse_section
+from dkp_plugin.restorers.base import Restorer
 
 ATTEMPTS = 2  # an optimisation that diverges starts once more, with other random numbers
 
@@ -39,8 +41,8 @@ class BlindSRModel(BaseModel):
         super().__init__(opt)
         self.options = parse_section(BlindSROptions, opt, '')
         self.degradation = self.options.build_degradation()
-        self.net_k = build_checked(ARCH_REGISTRY, opt['network_k'], 'network_k').to(self.device)
-        self.net_g = build_checked(ARCH_REGISTRY, opt['network_g'], 'network_g').to(self.device)
+        self.net_k = build_network(opt['network_k'], 'network_k', KernelEstimator).to(self.device)
+        self.net_g = build_network(opt['network_g'], 'network_g', Restorer).to(self.device)
         self.results_root = Path(opt['path']['results_root'])
         self.reported_lacking: set[str] = set()  # metrics that were said to be skipped, each once a run
 

@@ -1,0 +1,102 @@
+"""A tiny benchmark on disk and the options that restore it in a second."""
+
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+import torch
+import yaml
+
+from dkp_plugin.degradation import Degradation
+from dkp_plugin.file_io import write_image, write_kernel
+from dkp_plugin.kernels import build_family
+
+SCALE, NAMES = 2, ('a', 'b', 'c')
+
+
+@pytest.fixture
+def benchmark(tmp_path: Path) -> Path:
+    """Three photographs of 32x40 pixels with their LR images and kernels, in HR, LR and kernels."""
+    import skimage.data
+
+    degradation = Degradation(SCALE, 11)
+    family = build_family('gaussian', SCALE, 11, degradation.centre)
+    kernels = family.render(family.sample(len(NAMES), torch.Generator().manual_seed(0)))
+    for index, name in enumerate(NAMES):
+        hr = np.ascontiguousarray(skimage.data.astronaut()[40 * index : 40 * index + 32, 200:240, ::-1])
+        x = torch.from_numpy(hr / np.float32(255)).permute(2, 0, 1).unsqueeze(0)
+        lq = degradation.A(x, kernels[index : index + 1])[0].permute(1, 2, 0)
+        write_image(tmp_path / 'data/HR' / f'{name}.png', hr)
+        write_image(tmp_path / 'data/LR' / f'{name}.png', (lq * 255).round().clamp(0, 255).numpy().astype(np.uint8))
+        write_kernel(tmp_path / 'data/kernels' / f'{name}.mat', kernels[index : index + 1], 'aligned', SCALE)
+    return tmp_path / 'data'
+
+
+@pytest.fixture
+def options(benchmark: Path) -> dict:
+    """What an option file for the tiny benchmark holds."""
+    return {
+        'name': 'tiny',
+        'model_type': 'BlindSRModel',
+        'scale': SCALE,
+        'num_gpu': 0,
+        'manual_seed': 3,
+        'datasets': {
+            'test_1': {
+                'name': 'Tiny',
+                'type': 'BlindSRDataset',
+                'dataroot_lq': str(benchmark / 'LR'),
+                'dataroot_gt': str(benchmark / 'HR'),
+                'dataroot_kernel': str(benchmark / 'kernels'),
+                'io_backend': {'type': 'disk'},
+            }
+        },
+        'network_k': {'type': 'DKP', 'num_units': 10, 'warmup_iters': 2},
+        'network_g': {'type': 'DIP', 'num_feat': 4, 'num_skip': 2, 'num_scales': 2, 'non_local_scales': [2]},
+        'alternation': {'num_iter': 12},
+        'path': {},
+        'val': {
+            'save_img': True,
+            'suffix': None,
+            'pbar': False,
+            'metrics': {
+                'psnr': {'type': 'calculate_psnr', 'crop_border': 2, 'test_y_channel': True, 'better': 'higher'},
+                'kernel_psnr': {'type': 'calculate_kernel_psnr'},
+                'lr_psnr': {'type': 'calculate_lr_psnr'},
+            },
+        },
+    }
+
+
+@pytest.fixture
+def run_test(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    """Write options to a YAML file and run ``python -m dkp_plugin.test`` on it in this process."""
+    import logging
+
+    import basicsr.test
+    from basicsr.utils.logger import initialized_logger
+
+    from dkp_plugin.pipelines import run_pipeline
+
+    def run(options: dict, *arguments: str) -> int:
+        path = tmp_path / 'options.yml'
+        path.write_text(yaml.safe_dump(options, sort_keys=False))
+        monkeypatch.chdir(tmp_path)
+        monkeypatch.setattr('sys.argv', ['test.py', '-opt', str(path), *arguments])
+        try:
+            return run_pipeline(basicsr.test, is_train=False)
+        finally:  # BasicSR's logger is global and holds the log file open
+            logger = logging.getLogger('basicsr')
+            for handler in list(logger.handlers):
+                handler.close()
+                logger.removeHandler(handler)
+            initialized_logger.clear()
+
+    return run
+
+
+def read_results(root: Path) -> dict[str, np.ndarray]:
+    """All restored images of a run by name."""
+    folder = root / 'results/tiny/visualization/Tiny'
+    return {path.name: cv2.imread(str(path)) for path in sorted(folder.iterdir())}

@@ -1,0 +1,48 @@
+"""What every registered restorer has to do; a new one is found through the registry."""
+
+import pytest
+import torch
+from basicsr.utils.registry import ARCH_REGISTRY
+
+from dkp_plugin.degradation import Degradation
+from dkp_plugin.restorers.base import Restorer
+
+TINY = {'DIP': {'num_feat': 4, 'num_skip': 2, 'num_scales': 2, 'non_local_scales': (2,)}}
+RESTORERS = sorted(
+    name for name, network in ARCH_REGISTRY if issubclass(network, Restorer) and 'tests' not in network.__module__
+)
+
+
+def run(restorer, seed, scale=2, channels=3, height=8, width=9, steps=3):
+    generator = torch.Generator().manual_seed(seed)
+    lq = torch.rand(1, channels, height, width, generator=generator)
+    kernel = torch.full((1, 1, 7, 7), 1 / 49)
+    restorer.reset(lq, Degradation(scale, 7), generator)
+    losses = [restorer.step(kernel) for _ in range(steps)]
+    return restorer().clone(), losses
+
+
+def build(name):
+    return ARCH_REGISTRY.get(name)(**TINY.get(name, {}))
+
+
+def test_there_are_restorers():
+    assert 'DIP' in RESTORERS
+
+
+@pytest.mark.parametrize('name', RESTORERS)
+@pytest.mark.parametrize(('scale', 'channels', 'height', 'width'), [(2, 3, 16, 16), (3, 1, 17, 16), (4, 3, 19, 23)])
+def test_contract(name, scale, channels, height, width):
+    x, losses = run(build(name), 0, scale, channels, height, width)
+    assert x.shape == (1, channels, scale * height, scale * width) and not x.requires_grad
+    assert x.min() >= 0 and x.max() <= 1
+    for row in losses:
+        assert all(key.startswith('l_x_') and value.ndim == 0 and not value.requires_grad for key, value in row.items())
+
+
+@pytest.mark.parametrize('name', RESTORERS)
+def test_reset_forgets_the_previous_image(name):
+    used, fresh = build(name), build(name)
+    run(used, seed=1, height=12, width=12)
+    torch.manual_seed(5)  # the global generator must not matter
+    assert torch.equal(run(used, seed=0, height=12)[0], run(fresh, seed=0, height=12)[0])
