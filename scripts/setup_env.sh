@@ -81,8 +81,8 @@ else
     "$python" -m venv "$venv" || die "'$python -m venv' failed"
 fi
 
-# BasicSR's build imports torch's metadata and would fetch its own without --no-build-isolation; its requirements
-# (tb-nightly among them) are left out by --no-deps. See setup.py.
+# BasicSR's build asks for a torch: --no-build-isolation lets it use this one instead of fetching a second. --no-deps
+# leaves out its requirements, tb-nightly among them; setup.py names those that it really needs.
 install 'torch and torchvision (may download several GB)' -c constraints.txt torch torchvision
 install 'build tools' -c constraints.txt setuptools wheel cython numpy
 install 'BasicSR 1.4.2' --no-build-isolation --no-deps basicsr==1.4.2
