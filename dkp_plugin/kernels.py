@@ -213,8 +213,8 @@ class MotionFamily(KernelFamily):
     """Random camera-shake trajectories (Boracchi & Foi 2012; Kupyn et al. 2018, algorithm 1).
 
     A point moves at constant speed; its direction changes by a Gaussian shake, by a pull towards the origin and,
-    rarely, by an impulse that throws it back. The published constants belong to 2000 steps and a length of 60 pixels; they are
-    written here per unit of time and length, so that the law of the path does not depend on either.
+    rarely, by an impulse that throws it back. The published constants belong to 2000 steps and a length of 60 pixels;
+    they are written here per unit of time and length, so that the law of the path does not depend on either.
 
     Args:
         length_range: Bounds of the path length in HR pixels, drawn uniformly; default s / 2 to 0.8 K. Paths that would

@@ -3,14 +3,14 @@
 import difflib
 import inspect
 from collections.abc import Iterable, Mapping
-from typing import Any, Literal, TypeVar, get_args
+from typing import Annotated, Any, Literal, TypeVar, get_args
 
 import torch
 from basicsr.utils.registry import ARCH_REGISTRY, DATASET_REGISTRY, METRIC_REGISTRY, MODEL_REGISTRY, Registry
-from pydantic import BaseModel, ConfigDict, Field, PositiveInt, ValidationError
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PositiveInt, ValidationError
 
 from dkp_plugin.degradation import Degradation
-from dkp_plugin.early_stopping import EarlyStopping
+from dkp_plugin.early_stopping import METHODS, EarlyStopping
 from dkp_plugin.errors import OptionError
 from dkp_plugin.estimators.base import KernelEstimator
 from dkp_plugin.kernels import default_kernel_size
@@ -39,7 +39,8 @@ class EarlyStoppingOptions(BaseModel):
     """Block ``early_stopping``; see :class:`dkp_plugin.early_stopping.EarlyStopping`."""
 
     model_config = ConfigDict(extra='forbid')
-    method: Literal['off', 'wmv', 'emv'] = 'off'
+    # YAML reads a bare off as false.
+    method: Annotated[Literal[METHODS], BeforeValidator(lambda value: 'off' if value is False else value)] = 'off'
     window: int = Field(default=50, ge=2)
     patience: PositiveInt = 200
     min_iter: int = Field(default=100, ge=0)
