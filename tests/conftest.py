@@ -6,6 +6,8 @@ import pytest
 import skimage.data
 import torch
 
+import dkp_plugin  # noqa: F401  # before a test imports basicsr, which it repairs
+
 
 @pytest.fixture
 def rng() -> torch.Generator:

@@ -86,7 +86,7 @@ def test_16_bits_are_kept(channels, pixels):
 @pytest.mark.parametrize('share', [0.01, 0.5, 0.95])
 def test_truncated_image_is_refused_by_name(suffix, share, pixels):
     content = encode(pixels, suffix)
-    with pytest.raises(ImageError, match='^cut: not a readable image') as error:
+    with pytest.raises(ImageError, match=r'^cut: not a readable image') as error:
         decode_image(content[: int(share * len(content))], 'cut')
     assert '\n' not in str(error.value)
 
@@ -103,7 +103,7 @@ def test_what_is_no_image_is_refused_by_name(content):
 
 
 def test_float_image_is_refused():
-    with pytest.raises(ImageError, match='a.tiff: not an image of 8 or 16 bits per channel'):
+    with pytest.raises(ImageError, match=r'a\.tiff: not an image of 8 or 16 bits per channel'):
         decode_image(encode(np.zeros((9, 9), np.float32), '.tiff'), 'a.tiff')
 
 

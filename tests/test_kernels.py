@@ -142,7 +142,7 @@ def test_line_along_an_axis_by_hand(turn, axis):
 
 @pytest.mark.parametrize('turn', [0.1, 0.25, 0.6, 0.9])
 def test_line_has_the_requested_length_and_angle(turn):
-    # Bilinear weights keep the product moment of rows and columns: L^2 / 12 sin cos. They add at most 1/4 to a variance.
+    # Bilinear weights keep the product moment of rows and columns, L^2 / 12 sin cos, and add up to 1/4 to variances.
     length, angle = 9, math.pi * turn
     family = LineFamily(4, 19, 9.25, length_range=(length, length), num_points=10_001)
     _, covariance = moments(family.render(torch.tensor([[0.5, turn]], dtype=torch.float64))[0, 0])
@@ -180,6 +180,17 @@ def test_trajectory_without_shake_pull_and_impulse_is_straight():
     (path,) = family.trajectory(params)
     expected = torch.linspace(0, 1, 11, dtype=torch.float64) * complex(math.sqrt(0.5), math.sqrt(0.5))
     torch.testing.assert_close(path, expected)
+
+
+def test_trajectory_with_the_shake_alone_is_a_worm_like_chain(rng):
+    # The direction diffuses with the variance (10 x 0.005)^2 x 2000 = 5 per unit of length, so the mean squared
+    # distance of the ends is 2 (q - 1 + exp(-q)) / q^2 for q = 5 / 2.
+    family = MotionFamily(4, 19, 10.5, num_steps=512)
+    params = family.sample(2000, rng).double()
+    params[:, :3] = torch.tensor([0, 1, 0])
+    squares = family.trajectory(params)[:, -1].abs().square()
+    error = squares.std() / len(squares) ** 0.5
+    assert abs(squares.mean() - 2 * (1.5 + math.exp(-2.5)) / 2.5**2) < 4 * error
 
 
 def published_trajectories(num, generator, num_steps=2000, length=60, shake=0.005):

@@ -85,7 +85,7 @@ def test_gray_images_score_like_the_same_images_in_colour(visuals):
 @pytest.mark.parametrize(
     ('name', 'psnr'), [('baby', 23.83), ('bird', 21.36), ('butterfly', 16.35), ('head', 25.79), ('woman', 19.50)]
 )
-def test_bicubic_upsampling_scores_on_set5_as_published_protocol_has_it(name, psnr, shared_data):
+def test_psnr_y_of_bicubic_upsampling_on_set5(name, psnr, shared_data):
     folder = shared_data / 'benchmarks' / 'Set5'
     hr, lr = (cv2.imread(str(folder / part / f'{name}.png'))[..., ::-1] for part in ('HR', 'gaussian_x4/LR'))
     upsampled = cv2.resize(lr, None, fx=4, fy=4, interpolation=cv2.INTER_CUBIC)
@@ -94,4 +94,3 @@ def test_bicubic_upsampling_scores_on_set5_as_published_protocol_has_it(name, ps
     options = {'type': 'calculate_psnr', 'crop_border': 4, 'test_y_channel': True}
     values, _ = evaluate({'psnr': options}, metric_data(images, 4))
     assert values['psnr'] == pytest.approx(psnr, abs=0.1)
-    print(name, values)
