@@ -177,10 +177,14 @@ class GaussianFamily(KernelFamily):
         yy = precision[:, 0] * cos**2 + precision[:, 1] * sin**2
         xx = precision[:, 0] * sin**2 + precision[:, 1] * cos**2
         xy = (precision[:, 0] - precision[:, 1]) * sin * cos
-        offset = torch.arange(self.kernel_size).to(params) - self.centre
-        y, x = offset.view(-1, 1), offset.view(1, -1)
         yy, xx, xy = (entry.view(-1, 1, 1, 1) for entry in (yy, xx, xy))
-        return normalise(torch.exp(-0.5 * (yy * y * y + xx * x * x + 2 * xy * x * y)))
+        index = torch.arange(self.kernel_size).to(params)
+        mean = torch.full_like(params[:, :2], self.centre)
+        for _ in range(3):  # the grid cuts off one side more than the other; the Gaussian moves until its mean is right
+            y, x = (index - mean[:, :1]).view(-1, 1, self.kernel_size, 1), (index - mean[:, 1:])[:, None, None]
+            kernel = normalise(torch.exp(-0.5 * (yy * y * y + xx * x * x + 2 * xy * x * y)))
+            mean = mean + self.centre - centre_of_mass(kernel)
+        return kernel
 
 
 @dataclass(frozen=True)
@@ -214,7 +218,8 @@ class MotionFamily(KernelFamily):
 
     A point moves at constant speed; its direction changes by a Gaussian shake, by a pull towards the origin and,
     rarely, by an impulse that throws it back. The published constants belong to 2000 steps and a length of 60 pixels;
-    they are written here per unit of time and length, so that the law of the path does not depend on either.
+    they are written here per unit of time and length, so that the law of the path hardly depends on either: with 128
+    steps paths are about 4 % more compact than with 2000.
 
     Args:
         length_range: Bounds of the path length in HR pixels, drawn uniformly; default s / 2 to 0.8 K. Paths that would
