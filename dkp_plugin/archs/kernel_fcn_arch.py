@@ -20,7 +20,7 @@ class KernelFCN(nn.Module):
 
     def __init__(self, kernel_size: int, num_in: int = 200, num_units: int = 1000, num_layers: int = 1) -> None:
         super().__init__()
-        self.kernel_size = kernel_size
+        self.kernel_size, self.num_in = kernel_size, num_in
         widths = [num_in] + [num_units] * num_layers
         hidden = [
             layer
@@ -28,6 +28,10 @@ class KernelFCN(nn.Module):
             for layer in (nn.Linear(fan_in, fan_out), nn.ReLU6())
         ]
         self.layers = nn.Sequential(*hidden, nn.Linear(num_units, kernel_size**2))
+
+    def random_code(self, generator: torch.Generator) -> Tensor:
+        """Draw a code (1, num_in), uniform in [0, 0.1], on the CPU: the input that stays fixed for an image."""
+        return 0.1 * torch.rand(1, self.num_in, generator=generator)
 
     def forward(self, code: Tensor) -> Tensor:
         """Map codes (B, num_in) to kernels (B, 1, K, K), non-negative, of sum 1."""

@@ -136,7 +136,7 @@ class DKP(KernelEstimator):
             generator,
             lq.device,
         )
-        self.code = 0.1 * torch.rand(1, 200, generator=generator).to(lq.device)
+        self.code = self.net.random_code(generator).to(lq.device)
         self.optimizer = torch.optim.Adam(self.net.parameters(), lr=self.lr)
         self.chains = self.family.sample(self.num_samples, generator)
         for _ in range(self.warmup_iters):
