@@ -13,14 +13,14 @@ import matplotlib
 import numpy as np
 import scipy.io
 import skimage.data
-from basicsr.utils import img2tensor, tensor2img
+import torch
 from torch import Tensor
 
 from dkp_plugin.alternation import image_generator
 from dkp_plugin.degradation import Degradation
 from dkp_plugin.file_io import decode_image, write_image, write_kernel
 from dkp_plugin.kernels import build_family, default_kernel_size
-from dkp_plugin.metrics.evaluate import evaluate, metric_data
+from dkp_plugin.metrics.evaluate import evaluate, metric_data, to_uint8_bgr
 
 matplotlib.use('Agg')
 from matplotlib import pyplot as plt
@@ -40,14 +40,18 @@ def prepare(seed: int) -> None:
     Args:
         seed: Of the kernel.
     """
-    hr = np.ascontiguousarray(skimage.data.astronaut()[CROP][..., ::-1])
+    hr = to_tensor(skimage.data.astronaut()[CROP][..., ::-1])
     degradation = Degradation(SCALE, default_kernel_size(SCALE), 'aligned')
     family = build_family('gaussian', SCALE, degradation.kernel_size, degradation.centre)
     kernel = family.render(family.sample(1, image_generator(seed, NAME)))
-    lq = degradation.A(img2tensor(hr / np.float32(255)).unsqueeze(0), kernel)
-    write_image(DATA / 'HR' / f'{NAME}.png', hr)
-    write_image(DATA / 'LR' / f'{NAME}.png', tensor2img(lq))
+    write_image(DATA / 'HR' / f'{NAME}.png', to_uint8_bgr(hr))
+    write_image(DATA / 'LR' / f'{NAME}.png', to_uint8_bgr(degradation.A(hr, kernel)))
     write_kernel(DATA / 'kernels' / f'{NAME}.mat', kernel, degradation.convention, SCALE)
+
+
+def to_tensor(image: np.ndarray) -> Tensor:
+    """Turn uint8 (H, W, 3), BGR, into (1, 3, H, W), RGB in [0, 1]."""
+    return torch.from_numpy(image[..., ::-1] / np.float32(255)).permute(2, 0, 1).unsqueeze(0)
 
 
 def read_image(path: Path) -> Tensor:
@@ -57,8 +61,7 @@ def read_image(path: Path) -> Tensor:
 
 def bicubic(lq: Tensor) -> Tensor:
     """Enlarge by bicubic interpolation on the grid of the LR image (1, C, h, w), rounded to 8 bits."""
-    enlarged = cv2.resize(tensor2img(lq.clone()), None, fx=SCALE, fy=SCALE, interpolation=cv2.INTER_CUBIC)
-    return img2tensor(enlarged / np.float32(255)).unsqueeze(0)
+    return to_tensor(cv2.resize(to_uint8_bgr(lq), None, fx=SCALE, fy=SCALE, interpolation=cv2.INTER_CUBIC))
 
 
 def report() -> None:
