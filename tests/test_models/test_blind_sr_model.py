@@ -208,6 +208,21 @@ def test_divergence_restarts_once_then_fails_for_that_image_only(options, run_te
     assert capsys.readouterr().err.splitlines()[-1].startswith('failed: b: not finite')
 
 
+def test_interruption_keeps_what_is_finished(options, run_test, tmp_path, monkeypatch, capsys):
+    from dkp_plugin import alternation
+
+    def alternate(*arguments, **keywords):
+        if (tmp_path / 'results/tiny/visualization/Tiny/a_tiny.png').exists():
+            raise KeyboardInterrupt
+        return alternation.alternate(*arguments, **keywords)
+
+    monkeypatch.setattr('dkp_plugin.models.blind_sr_model.alternate', alternate)
+    assert run_test(options) == 130
+    assert capsys.readouterr().err.splitlines()[-1].startswith('interrupted')
+    assert [record['image'] for record in records(tmp_path)['images']] == ['a']
+    assert list(results(tmp_path)) == ['a_tiny.png']
+
+
 def build_dataset(options):
     from basicsr.data import build_dataset
 
