@@ -1,4 +1,4 @@
-"""The fully connected network whose softmax output is a blur kernel (DKP, CVPR 2024, section 4.2)."""
+"""The fully connected network whose softmax output is a blur kernel (PKE of DKP, CVPR 2024)."""
 
 import itertools
 

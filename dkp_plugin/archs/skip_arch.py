@@ -19,7 +19,7 @@ class Conv2d(nn.Conv2d):
 
 
 class NonLocalBlock(nn.Module):
-    """Embedded-Gaussian non-local block with a residual connection (Wang et al., CVPR 2018, section 3).
+    """Embedded-Gaussian non-local block with a residual connection (Wang et al., CVPR 2018).
 
     Args:
         num_feat: Channels C of input and output; the embeddings have C / 2.

@@ -33,7 +33,7 @@ def residuals(x: Tensor, kernels: Tensor, lq: Tensor, degradation: Degradation) 
 
 
 def kernel_weights(losses: Tensor, weighting: str, temperature: float = 0.1, delta: float = 1e-8) -> Tensor:
-    """Weights omega_l of random kernels from their LR residuals (DKP eq. 10 and the released program).
+    """Weights omega_l of random kernels from their LR residuals (RKS of DKP; the released program).
 
     Args:
         losses: (L,), mean squared residuals.
@@ -137,7 +137,7 @@ class DKP(KernelEstimator):
         )
         self.code = self.net.random_code(generator).to(lq.device)
         self.optimizer = torch.optim.Adam(self.net.parameters(), lr=self.lr)
-        self.chains = self.family.sample(self.num_samples, generator)
+        self.chains = self.family.sample(self.num_samples, generator).to(lq)
         for _ in range(self.warmup_iters):
             kernels = self.family.render(self.family.sample(self.num_samples, generator).to(lq))
             self._update((self.net(self.code) - kernels.mean(0)).square().sum())
@@ -165,7 +165,7 @@ class DKP(KernelEstimator):
         """Draw and weigh random kernels, step towards them, and return the loss before the step.
 
         The gradient of sum_l omega_l ||k_l - k||^2 is that of the squared distance to the weighted mean k_p, the target
-        of the paper (eq. 11), times the sum of the weights.
+        of the paper, times the sum of the weights.
         """
         kernels, residual = self._random_kernels(x)
         weights = kernel_weights(residual, self.weighting, self.temperature)
@@ -181,20 +181,17 @@ class DKP(KernelEstimator):
 
     def _metropolis_kernels(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """Move every chain once; the image has changed, so its present kernel is judged again beside its proposal."""
-        shape = self.chains.shape
-        noise = torch.randn(shape, generator=self.generator)
-        proposals = (self.chains + self.proposal_std * noise + 1).remainder(2) - 1
-        proposals = proposals.abs()  # reflected at 0 and 1, so that proposals stay symmetric
-        is_fresh = torch.rand(shape[0], 1, generator=self.generator) < FRESH_SHARE
-        proposals = torch.where(is_fresh, self.family.sample(shape[0], self.generator), proposals)
+        num, generator = len(self.chains), self.generator
+        moved = self.chains + self.proposal_std * torch.randn(self.chains.shape, generator=generator).to(x)
+        moved = ((moved + 1).remainder(2) - 1).abs()  # reflected at 0 and 1, so that proposals stay symmetric
+        is_fresh = torch.rand(num, 1, generator=generator).to(x) < FRESH_SHARE
+        proposals = torch.where(is_fresh, self.family.sample(num, generator).to(x), moved)
 
-        kernels = self.family.render(torch.cat([self.chains, proposals]).to(x))
+        kernels = self.family.render(torch.cat([self.chains, proposals]))
         old, new = residuals(x, kernels, self.lq, self.degradation).chunk(2)
-        num_rks = self.iteration // self.rks_interval
-        temperature = max(self.temperature, ANNEALING**num_rks)
-        threshold = torch.rand(shape[0], generator=self.generator).log().to(x)
-        accept = threshold < (old.log() - new.log()) / temperature
-        self.chains = torch.where(accept.cpu().unsqueeze(1), proposals, self.chains)
+        temperature = max(self.temperature, ANNEALING ** (self.iteration // self.rks_interval))
+        accept = torch.rand(num, generator=generator).to(x).log() < (old.log() - new.log()) / temperature
+        self.chains = torch.where(accept.unsqueeze(1), proposals, self.chains)
         old_kernels, new_kernels = kernels.chunk(2)
         return torch.where(accept.view(-1, 1, 1, 1), new_kernels, old_kernels), torch.where(accept, new, old)
 

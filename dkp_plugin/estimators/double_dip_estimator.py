@@ -1,4 +1,4 @@
-"""Double-DIP: the kernel network alone, fitted to the LR image without any prior on kernels (DKP, section 5.2)."""
+"""Double-DIP: the kernel network alone, fitted to the LR image without any prior on kernels, a baseline of the DKP paper."""
 
 import torch
 from basicsr.utils.registry import ARCH_REGISTRY

@@ -1,4 +1,4 @@
-"""Deep image prior: an untrained network fitted to one LR image (Ulyanov et al., CVPR 2018; DKP section 4.3)."""
+"""Deep image prior: an untrained network fitted to one LR image (Ulyanov et al., CVPR 2018; DIP-DKP)."""
 
 import torch
 from basicsr.utils.registry import ARCH_REGISTRY
