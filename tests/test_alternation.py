@@ -83,7 +83,7 @@ def test_early_stopping_returns_the_calmest_iteration():
 
 
 def test_a_loss_that_is_not_finite_ends_the_run():
-    with pytest.raises(DivergenceError, match='not finite at iteration 10: .*l_x_value.: nan'):
+    with pytest.raises(DivergenceError, match=r'not finite at iteration 10: .*l_x_value.: nan'):
         run([0.0] * 10 + [math.nan] * 90, 99)
 
 

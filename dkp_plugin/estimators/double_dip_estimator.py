@@ -1,4 +1,4 @@
-"""Double-DIP: the kernel network alone, fitted to the LR image without any prior on kernels, a baseline of the DKP paper."""
+"""Double-DIP, a baseline of the DKP paper: the kernel network alone, fitted to the LR image; no prior on kernels."""
 
 import torch
 from basicsr.utils.registry import ARCH_REGISTRY
