@@ -41,23 +41,27 @@ def metric_data(visuals: Mapping[str, Tensor], scale: int) -> dict[str, Any]:
 
 def evaluate(
     metrics: Mapping[str, Mapping[str, Any]], data: Mapping[str, Any]
-) -> tuple[dict[str, float], dict[str, list[str]]]:
-    """Calculate the metrics for which the data suffice.
+) -> tuple[dict[str, float], dict[str, str]]:
+    """Calculate the metrics that can be calculated.
 
     Args:
         metrics: Metric options by name, as in the block ``val: metrics``.
         data: See :func:`metric_data`.
 
     Returns:
-        Values by metric name, and for each metric that could not be calculated the data it lacks.
+        Values by metric name, and for each metric that could not be calculated the reason: data it lacks, or what it
+        said itself (NIQE fails on images below about 200 pixels).
     """
-    values, lacking = {}, {}
+    values, skipped = {}, {}
     for name, options in metrics.items():
         parameters = inspect.signature(METRIC_REGISTRY.get(options['type'])).parameters.values()
         required = [p.name for p in parameters if p.default is p.empty and p.kind is p.POSITIONAL_OR_KEYWORD]
         missing = [key for key in required if key not in data and key not in options]
         if missing:
-            lacking[name] = missing
-        else:
+            skipped[name] = f'there is no {" and no ".join(missing)}'
+            continue
+        try:
             values[name] = float(calculate_metric(data, options))
-    return values, lacking
+        except Exception as error:  # metrics are anybody's code; a restored image is worth more than its figure
+            skipped[name] = f'{type(error).__name__}: {error}'
+    return values, skipped

@@ -44,7 +44,7 @@ class BlindSRModel(BaseModel):
         self.net_k = build_network(opt['network_k'], 'network_k', KernelEstimator).to(self.device)
         self.net_g = build_network(opt['network_g'], 'network_g', Restorer).to(self.device)
         self.results_root = Path(opt['path']['results_root'])
-        self.reported_lacking: set[str] = set()  # metrics that were said to be skipped, each once a run
+        self.reported_skipped: set[str] = set()  # metrics that were said to be skipped, each once a run
 
     def feed_data(self, data: dict[str, Any]) -> None:
         """Take an item of a test loader.
@@ -139,13 +139,16 @@ class BlindSRModel(BaseModel):
             try:
                 self.feed_data(self._load(iterator, dataloader.dataset, index))
                 get_root_logger().info(f'{dataset_name} {index + 1}/{len(dataloader)}: {self.image_name}')
-                records.add(self._restore_and_measure())
+                start = time.perf_counter()
+                self.test()
+                seconds = time.perf_counter() - start
             except UserError as error:
                 get_root_logger().error(str(error))
                 records.add({'image': self.image_name, 'error': str(error)})
                 continue
-            if save_img:
+            if save_img:  # before the metrics, so that nothing they meet can cost the result
                 self._save_result(dataset_name)
+            records.add(self._measure() | {'seconds': seconds})
         self._log_means(dataset_name, records.means(), tb_logger, current_iter)
 
     def _load(self, iterator: Iterator[dict[str, Any]], dataset: Dataset, index: int) -> dict[str, Any]:
@@ -155,24 +158,20 @@ class BlindSRModel(BaseModel):
         except UserError:
             raise
         except Exception as error:
-            path = dataset.paths[index] if hasattr(dataset, 'paths') else f'image {index + 1}'
+            path = getattr(dataset, 'paths', {index: f'image {index + 1}'})[index]
+            path = path['lq_path'] if isinstance(path, dict) else path  # as PairedImageDataset keeps them
             raise ImageError(f'{path}: cannot be read ({type(error).__name__}: {error})') from None
 
-    def _restore_and_measure(self) -> dict[str, Any]:
-        """Restore the image that was fed; return its record."""
-        start = time.perf_counter()
-        self.test()
-        seconds = time.perf_counter() - start
-        values, lacking = evaluate(
-            self.options.val.metrics or {}, metric_data(self.get_current_visuals(), self.options.scale)
-        )
-        for name in lacking.keys() - self.reported_lacking:
-            get_root_logger().warning(f'{name} is skipped: there is no {" and no ".join(lacking[name])}')
-        self.reported_lacking |= lacking.keys()
+    def _measure(self) -> dict[str, Any]:
+        """Calculate the metrics of the last test; return its record."""
+        data = metric_data(self.get_current_visuals(), self.options.scale)
+        values, skipped = evaluate(self.options.val.metrics or {}, data)
+        for name in skipped.keys() - self.reported_skipped:
+            get_root_logger().warning(f'{self.image_name}: {name} is skipped: {skipped[name]}')
+        self.reported_skipped |= skipped.keys()
         return {
             'image': self.image_name,
             **values,
-            'seconds': seconds,
             'peak_memory_mib': peak_memory(self.device),
             'seed': self.options.manual_seed,
             'num_iter': self.result.num_iter,

@@ -47,8 +47,8 @@ def test_metric_data_hold_what_is_known(visuals):
 
 
 def test_all_metrics_are_calculated_where_the_truth_is_known(visuals):
-    values, lacking = evaluate(METRICS, metric_data(visuals, 2))
-    assert lacking == {}
+    values, skipped = evaluate(METRICS, metric_data(visuals, 2))
+    assert skipped == {}
     assert list(values) == list(METRICS)
     assert all(type(value) is float and np.isfinite(value) for value in values.values())
     result, gt = ((visuals[key][0].clamp(0, 1) * 255).round().numpy() for key in ('result', 'gt'))
@@ -59,16 +59,22 @@ def test_all_metrics_are_calculated_where_the_truth_is_known(visuals):
 def test_metrics_without_their_data_are_skipped_and_named(visuals):
     everything, _ = evaluate(METRICS, metric_data(visuals, 2))
     del visuals['gt'], visuals['kernel_gt']
-    values, lacking = evaluate(METRICS, metric_data(visuals, 2))
+    values, skipped = evaluate(METRICS, metric_data(visuals, 2))
     assert values == {'lr_psnr': everything['lr_psnr']}
-    image, kernel = ['img2'], ['kernel_gt']
-    assert lacking == {'psnr': image, 'psnr_y': image, 'ssim_y': image, 'kernel_psnr': kernel, 'ncc': kernel}
+    image, kernel = 'there is no img2', 'there is no kernel_gt'
+    assert skipped == {'psnr': image, 'psnr_y': image, 'ssim_y': image, 'kernel_psnr': kernel, 'ncc': kernel}
+
+
+def test_a_metric_that_fails_is_skipped_with_what_it_said():
+    niqe = {'niqe': {'type': 'calculate_niqe', 'crop_border': 0}}  # works on blocks of 96 pixels
+    values, skipped = evaluate(niqe, {'img': np.zeros((40, 40, 3), np.uint8)})
+    assert values == {} and 'Error' in skipped['niqe']
 
 
 def test_data_that_the_option_file_gives_do_not_lack(visuals):
     data = metric_data(visuals, 2)
     scale = data.pop('scale')
-    assert evaluate({'a': {'type': 'calculate_lr_psnr'}}, data) == ({}, {'a': ['scale']})
+    assert evaluate({'a': {'type': 'calculate_lr_psnr'}}, data) == ({}, {'a': 'there is no scale'})
     values, _ = evaluate({'a': {'type': 'calculate_lr_psnr', 'scale': scale}}, data)
     assert values == evaluate({'a': {'type': 'calculate_lr_psnr'}}, metric_data(visuals, 2))[0]
 
