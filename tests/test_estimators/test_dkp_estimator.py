@@ -90,6 +90,19 @@ def test_warm_up_ends_near_the_mean_of_the_family(scene):
     assert (estimator()[0] - mean).square().mean() < 0.02 * (uniform - mean).square().mean()
 
 
+@pytest.mark.parametrize('kernel_family', ['gaussian', 'motion', 'line'])
+@pytest.mark.parametrize('sampler', ['independent', 'metropolis'])
+def test_every_family_with_every_sampler(scene, kernel_family, sampler):
+    x, _, lq = scene
+    estimator = DKP(kernel_family=kernel_family, sampler=sampler, num_units=20, warmup_iters=2)
+    estimator.reset(lq, DEGRADATION, torch.Generator().manual_seed(0))
+    for _ in range(6):
+        losses = estimator.step(x)
+    assert estimator().shape == (1, 1, 11, 11) and estimator().min() >= 0
+    assert estimator().sum().item() == pytest.approx(1, abs=1e-5)
+    assert all(value.isfinite() for value in losses.values())
+
+
 def test_gradients_of_a_round_accumulate_until_the_residual_step(scene):
     x, _, lq = scene
     estimator = DKP(num_units=20, warmup_iters=0, rks_interval=5, residual_interval=3)
