@@ -54,13 +54,14 @@ def test_given_the_true_image_the_kernel_approaches_the_true_one(scene, sampler)
     x, kernel, lq = scene
     estimator = DKP(
         num_samples=32,
+        weighting='softmax',
         sampler=sampler,
         variance_range=[0.35, 5.0],
         num_units=100,
         lr=1e-3,
         warmup_iters=50,
         ssim_iters=0,
-        rks_weight=1.0,
+        rks_weight=100.0,
     )
     estimator.reset(lq, DEGRADATION, torch.Generator().manual_seed(0))
     before = (estimator() - kernel).square().mean()
@@ -71,7 +72,7 @@ def test_given_the_true_image_the_kernel_approaches_the_true_one(scene, sampler)
 
 def test_metropolis_chains_settle_on_kernels_that_explain_the_image(scene):
     x, _, lq = scene
-    estimator = DKP(sampler='metropolis', variance_range=[0.35, 5.0], temperature=0.05, warmup_iters=0)
+    estimator = DKP(num_samples=64, sampler='metropolis', variance_range=[0.35, 5.0], temperature=0.05, warmup_iters=0)
     estimator.reset(lq, DEGRADATION, torch.Generator().manual_seed(0))
     start = residuals(x, estimator.family.render(estimator.chains), lq, DEGRADATION).median()
     for iteration in range(0, 300, estimator.rks_interval):
@@ -83,7 +84,7 @@ def test_metropolis_chains_settle_on_kernels_that_explain_the_image(scene):
 
 
 def test_warm_up_ends_near_the_mean_of_the_family(scene):
-    estimator = DKP(num_units=100, lr=1e-3, warmup_iters=300)
+    estimator = DKP(num_samples=64, num_units=100, lr=1e-3, warmup_iters=300)
     estimator.reset(scene[2], DEGRADATION, torch.Generator().manual_seed(0))
     mean = estimator.family.render(estimator.family.sample(4000, torch.Generator().manual_seed(1))).mean(0)
     uniform = torch.full_like(mean, 1 / mean.numel())
