@@ -1,5 +1,6 @@
 """Check option files before any work: every mistake becomes one line that names the key and the allowed values."""
 
+import copy
 import difflib
 import inspect
 from collections.abc import Iterable, Mapping
@@ -7,7 +8,7 @@ from typing import Annotated, Any, Literal, TypeVar, get_args
 
 import torch
 from basicsr.utils.registry import ARCH_REGISTRY, DATASET_REGISTRY, METRIC_REGISTRY, MODEL_REGISTRY, Registry
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PositiveInt, ValidationError
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PositiveInt, TypeAdapter, ValidationError
 
 from dkp_plugin.degradation import Degradation
 from dkp_plugin.early_stopping import METHODS, EarlyStopping
@@ -163,15 +164,31 @@ def build_network(options: Mapping[str, Any], where: str, kind: type) -> Any:
         OptionError: for an unknown type, an unknown or missing key, or a value that the constructor refuses.
     """
     constructor = get_registered(ARCH_REGISTRY, options, where, kind)
-    arguments = {key: value for key, value in options.items() if key != 'type'}
     parameters = inspect.signature(constructor).parameters
-    for key in arguments:
+    arguments = {}
+    for key, value in options.items():
+        if key == 'type':
+            continue
         if key not in parameters:
             raise OptionError(f'{where}: {key}: unknown key of {options["type"]}, {nearest(key, parameters)}')
+        arguments[key] = _check_argument(parameters[key], value, where)
     try:
         return constructor(**arguments)
     except (ValueError, TypeError) as error:
         raise OptionError(f'{where}: {error}') from None
+
+
+def _check_argument(parameter: inspect.Parameter, value: Any, where: str) -> Any:
+    """Check an option against the type hint of the constructor's argument; return it converted to that type."""
+    if parameter.annotation is parameter.empty:
+        return value
+    try:
+        return TypeAdapter(parameter.annotation).validate_python(value)
+    except ValidationError as error:
+        message = error.errors(include_url=False)[0]['msg']
+        raise OptionError(
+            f'{where}: {parameter.name}: {value!r} is not allowed: {message[0].lower()}{message[1:]}'
+        ) from None
 
 
 def check_options(opt: Mapping[str, Any]) -> None:
@@ -204,7 +221,11 @@ def check_options(opt: Mapping[str, Any]) -> None:
         where = f'datasets: {key}'
         if 'name' not in dataset:
             raise OptionError(f'{where}: missing key name')
-        built = get_registered(DATASET_REGISTRY, dataset, where)(dict(dataset))
+        dataset_class = get_registered(DATASET_REGISTRY, dataset, where)
+        try:
+            built = dataset_class(copy.deepcopy(dataset))
+        except (AssertionError, KeyError, TypeError, ValueError) as error:  # BasicSR's ways to refuse options
+            raise OptionError(f'{where}: {type(error).__name__}: {error}') from None
         convention = built.options.convention if hasattr(built, 'options') else degradation.convention
         if convention != degradation.convention:
             raise OptionError(

@@ -2,6 +2,7 @@
 
 import torch
 from basicsr.utils.registry import ARCH_REGISTRY
+from pydantic import NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt
 from torch import Tensor
 
 from dkp_plugin.archs.initialise import build_initialised
@@ -93,22 +94,22 @@ class DKP(KernelEstimator):
 
     def __init__(
         self,
-        num_samples: int = 5,
+        num_samples: PositiveInt = 5,
         weighting: str = 'focal',
-        temperature: float = 0.1,
+        temperature: PositiveFloat = 0.1,
         sampler: str = 'independent',
-        proposal_std: float = 0.1,
+        proposal_std: PositiveFloat = 0.1,
         kernel_family: str = 'gaussian',
         variance_range: tuple[float, float] | None = None,
         length_range: tuple[float, float] | None = None,
-        num_layers: int = 1,
-        num_units: int = 1000,
-        lr: float = 1e-4,
-        warmup_iters: int = 200,
-        rks_interval: int = 5,
-        residual_interval: int = 3,
-        ssim_iters: int = 400,
-        rks_weight: float = 1.0,
+        num_layers: PositiveInt = 1,
+        num_units: PositiveInt = 1000,
+        lr: PositiveFloat = 1e-4,
+        warmup_iters: NonNegativeInt = 200,
+        rks_interval: PositiveInt = 5,
+        residual_interval: PositiveInt = 3,
+        ssim_iters: NonNegativeInt = 400,
+        rks_weight: NonNegativeFloat = 1.0,
     ) -> None:
         super().__init__()
         for key, value, allowed in (('weighting', weighting, WEIGHTINGS), ('sampler', sampler, SAMPLERS)):

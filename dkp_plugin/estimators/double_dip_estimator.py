@@ -2,6 +2,7 @@
 
 import torch
 from basicsr.utils.registry import ARCH_REGISTRY
+from pydantic import NonNegativeInt, PositiveFloat, PositiveInt
 from torch import Tensor
 
 from dkp_plugin.archs.initialise import build_initialised
@@ -23,7 +24,13 @@ class DoubleDIP(KernelEstimator):
             the restorer's own number.
     """
 
-    def __init__(self, num_layers: int = 1, num_units: int = 1000, lr: float = 1e-4, ssim_iters: int = 400) -> None:
+    def __init__(
+        self,
+        num_layers: PositiveInt = 1,
+        num_units: PositiveInt = 1000,
+        lr: PositiveFloat = 1e-4,
+        ssim_iters: NonNegativeInt = 400,
+    ) -> None:
         super().__init__()
         self.num_layers, self.num_units, self.lr, self.ssim_iters = num_layers, num_units, lr, ssim_iters
 

@@ -2,6 +2,7 @@
 
 import torch
 from basicsr.utils.registry import ARCH_REGISTRY
+from pydantic import NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt
 from torch import Tensor
 
 from dkp_plugin.archs.initialise import build_initialised
@@ -52,13 +53,13 @@ class DIP(Restorer):
 
     def __init__(
         self,
-        num_feat: int = 128,
-        num_skip: int = 16,
-        num_scales: int = 5,
+        num_feat: PositiveInt = 128,
+        num_skip: PositiveInt = 16,
+        num_scales: PositiveInt = 5,
         non_local_scales: tuple[int, ...] = (3, 4, 5),
-        lr: float = 5e-3,
-        ssim_iters: int = 400,
-        prior_weight: float = 2e-4,
+        lr: PositiveFloat = 5e-3,
+        ssim_iters: NonNegativeInt = 400,
+        prior_weight: NonNegativeFloat = 2e-4,
         precision: str = 'auto',
     ) -> None:
         super().__init__()
@@ -68,7 +69,7 @@ class DIP(Restorer):
             'num_feat': num_feat,
             'num_skip': num_skip,
             'num_scales': num_scales,
-            'non_local_scales': tuple(non_local_scales),
+            'non_local_scales': non_local_scales,
         }
         self.lr, self.ssim_iters, self.prior_weight, self.precision = lr, ssim_iters, prior_weight, precision
 

@@ -18,6 +18,9 @@ WRONG_OPTIONS = [
     ('network_k:type', 'DPK', 'network_k: type: DPK is unknown, did you mean DKP?'),
     ('network_g:type', 'Dip', 'network_g: type: Dip is unknown, did you mean DIP?'),
     ('network_k:num_smples', 5, 'network_k: num_smples: unknown key of DKP, did you mean num_samples?'),
+    ('network_k:num_samples', 'five', "network_k: num_samples: 'five' is not allowed: input should be a valid integer"),
+    ('network_k:num_samples', 0, 'network_k: num_samples: 0 is not allowed: input should be greater than 0'),
+    ('network_g:lr', -1, 'network_g: lr: -1 is not allowed: input should be greater than 0'),
     ('network_k:weighting', 'soft', "network_k: weighting: 'soft' is not one of inverse, focal, softmax"),
     ('network_k:kernel_family', 'disc', "network_k: kernel_family: 'disc' is not one of gaussian, motion, line"),
     ('network_g:precision', 'fp8', "network_g: precision: 'fp8' is not one of auto, float32, bf16"),
@@ -53,6 +56,20 @@ def test_empty_folder(options, run_test, tmp_path, capsys):
     options['datasets']['test_1']['dataroot_lq'] = str(tmp_path / 'empty')
     assert run_test(options) == 2
     assert f'dataroot_lq: {tmp_path / "empty"} has no file that ends in .png' in capsys.readouterr().err
+
+
+def test_a_dataset_of_basicsr_refuses_its_options(options, run_test, benchmark, capsys):
+    (benchmark / 'HR/c.png').unlink()
+    options['datasets']['test_1'] = {
+        'name': 'Tiny',
+        'type': 'PairedImageDataset',
+        'dataroot_lq': str(benchmark / 'LR'),
+        'dataroot_gt': str(benchmark / 'HR'),
+        'io_backend': {'type': 'disk'},
+    }
+    assert run_test(options) == 2
+    error = capsys.readouterr().err
+    assert error.startswith('error: datasets: test_1: AssertionError') and len(error.splitlines()) == 1
 
 
 def test_no_write_permission(options, run_test, tmp_path, capsys):

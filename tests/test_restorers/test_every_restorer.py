@@ -9,7 +9,9 @@ from dkp_plugin.restorers.base import Restorer
 
 TINY = {'DIP': {'num_feat': 4, 'num_skip': 2, 'num_scales': 2, 'non_local_scales': (2,)}}
 RESTORERS = sorted(
-    name for name, network in ARCH_REGISTRY if issubclass(network, Restorer) and 'tests' not in network.__module__
+    name
+    for name, network in ARCH_REGISTRY
+    if issubclass(network, Restorer) and network.__module__.startswith('dkp_plugin')
 )
 
 
