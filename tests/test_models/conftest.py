@@ -1,8 +1,8 @@
 """A tiny benchmark on disk and the options that restore it in a second."""
 
+import logging
 from pathlib import Path
 
-import cv2
 import numpy as np
 import pytest
 import torch
@@ -69,34 +69,35 @@ def options(benchmark: Path) -> dict:
     }
 
 
-@pytest.fixture
-def run_test(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    """Write options to a YAML file and run ``python -m dkp_plugin.test`` on it in this process."""
-    import logging
-
+def run_from_yaml(options: dict, arguments: tuple[str, ...], folder: Path, monkeypatch, is_train: bool) -> int:
+    """Write options to a YAML file and run ``python -m dkp_plugin.{test,train}`` on it in this process."""
     import basicsr.test
+    import basicsr.train
     from basicsr.utils.logger import initialized_logger
 
     from dkp_plugin.pipelines import run_pipeline
 
-    def run(options: dict, *arguments: str) -> int:
-        path = tmp_path / 'options.yml'
-        path.write_text(yaml.safe_dump(options, sort_keys=False))
-        monkeypatch.chdir(tmp_path)
-        monkeypatch.setattr('sys.argv', ['test.py', '-opt', str(path), *arguments])
-        try:
-            return run_pipeline(basicsr.test, is_train=False)
-        finally:  # BasicSR's logger is global and holds the log file open
-            logger = logging.getLogger('basicsr')
-            for handler in list(logger.handlers):
-                handler.close()
-                logger.removeHandler(handler)
-            initialized_logger.clear()
-
-    return run
+    path = folder / 'options.yml'
+    path.write_text(yaml.safe_dump(options, sort_keys=False))
+    monkeypatch.chdir(folder)
+    monkeypatch.setattr('sys.argv', ['dkp_plugin', '-opt', str(path), *arguments])
+    try:
+        return run_pipeline(basicsr.train if is_train else basicsr.test, is_train)
+    finally:  # BasicSR's logger is global and holds the log file open
+        logger = logging.getLogger('basicsr')
+        for handler in list(logger.handlers):
+            handler.close()
+            logger.removeHandler(handler)
+        initialized_logger.clear()
 
 
-def read_results(root: Path) -> dict[str, np.ndarray]:
-    """All restored images of a run by name."""
-    folder = root / 'results/tiny/visualization/Tiny'
-    return {path.name: cv2.imread(str(path)) for path in sorted(folder.iterdir())}
+@pytest.fixture
+def run_test(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    """Run the test pipeline on options; further arguments go to the command line."""
+    return lambda options, *arguments: run_from_yaml(options, arguments, tmp_path, monkeypatch, is_train=False)
+
+
+@pytest.fixture
+def run_train(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    """Run the train pipeline on options; further arguments go to the command line."""
+    return lambda options, *arguments: run_from_yaml(options, arguments, tmp_path, monkeypatch, is_train=True)
