@@ -98,7 +98,11 @@ def nearest(name: str, allowed: Iterable[str]) -> str:
     """Say which allowed name was probably meant, or all of them."""
     by_lower_case = {candidate.lower(): candidate for candidate in sorted(allowed)}
     close = difflib.get_close_matches(name.lower(), by_lower_case, n=1)
-    return f'did you mean {by_lower_case[close[0]]}?' if close else f'allowed: {", ".join(by_lower_case.values())}'
+    return (
+        f'did you mean {by_lower_case[close[0]]}?'
+        if close
+        else f'allowed: {", ".join(by_lower_case.values()) or "none"}'
+    )
 
 
 def parse_section(section: type[Section], options: Mapping[str, Any], where: str) -> Section:
@@ -164,7 +168,11 @@ def build_network(options: Mapping[str, Any], where: str, kind: type) -> Any:
         OptionError: for an unknown type, an unknown or missing key, or a value that the constructor refuses.
     """
     constructor = get_registered(ARCH_REGISTRY, options, where, kind)
-    parameters = inspect.signature(constructor).parameters
+    parameters = {
+        name: parameter
+        for name, parameter in inspect.signature(constructor).parameters.items()
+        if parameter.kind not in (parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD)  # nn.Module's own, unused
+    }
     arguments = {}
     for key, value in options.items():
         if key == 'type':

@@ -4,6 +4,20 @@ import cv2
 import numpy as np
 import pytest
 import scipy.io
+from basicsr.utils.registry import ARCH_REGISTRY
+
+from dkp_plugin.estimators.base import KernelEstimator
+
+
+@ARCH_REGISTRY.register()
+class KeylessEstimator(KernelEstimator):
+    """An estimator without a constructor of its own."""
+
+    def reset(self, lq, degradation, generator): ...
+
+    def forward(self): ...
+
+    def step(self, x): ...
 
 
 def set_option(options, path, value):
@@ -21,6 +35,7 @@ WRONG_OPTIONS = [
     ('network_k:num_samples', 'five', "network_k: num_samples: 'five' is not allowed: input should be a valid integer"),
     ('network_k:num_samples', 0, 'network_k: num_samples: 0 is not allowed: input should be greater than 0'),
     ('network_g:lr', -1, 'network_g: lr: -1 is not allowed: input should be greater than 0'),
+    ('network_k', {'type': 'KeylessEstimator', 'args': 1}, 'args: unknown key of KeylessEstimator, allowed: none'),
     ('network_k:weighting', 'soft', "network_k: weighting: 'soft' is not one of inverse, focal, softmax"),
     ('network_k:kernel_family', 'disc', "network_k: kernel_family: 'disc' is not one of gaussian, motion, line"),
     ('network_g:precision', 'fp8', "network_g: precision: 'fp8' is not one of auto, float32, bf16"),
