@@ -90,7 +90,7 @@ def alternate(
         early_stopping.push(x)
         if iteration % CHECK_INTERVAL == 0 or iteration == num_iter:
             curve.append(_curve_row(iteration, losses, early_stopping.variance))
-            if early_stopping.is_best(iteration) or best is None:
+            if early_stopping.is_best(iteration) or early_stopping.best_iter == 0:  # 0: no minimum yet, so the latest
                 best = AlternationResult(average / (1 - averaging**iteration), estimator().clone(), best_iter=iteration)
         if on_iteration is not None:
             on_iteration(iteration)

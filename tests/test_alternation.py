@@ -82,6 +82,12 @@ def test_early_stopping_returns_the_calmest_iteration():
     )
 
 
+def test_a_run_too_short_for_early_stopping_returns_its_last_image():
+    stopping = EarlyStopping('emv', window=3, min_iter=500)
+    result, _, _ = run(list(range(31)), 30, early_stopping=stopping)
+    assert result.best_iter == 30 and result.x.unique().tolist() == [30]
+
+
 def test_a_loss_that_is_not_finite_ends_the_run():
     with pytest.raises(DivergenceError, match=r'not finite at iteration 10: .*l_x_value.: nan'):
         run([0.0] * 10 + [math.nan] * 90, 99)

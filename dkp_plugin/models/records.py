@@ -83,8 +83,3 @@ class Records:
             if values:
                 means[name] = sum(values) / len(values)
         return means
-
-    @property
-    def failed(self) -> list[str]:
-        """Names of the images that could not be restored."""
-        return [record['image'] for record in self.images if 'error' in record]

@@ -1,6 +1,7 @@
 """A tiny benchmark on disk and the options that restore it in a second."""
 
 import logging
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -77,6 +78,8 @@ def run_from_yaml(options: dict, arguments: tuple[str, ...], folder: Path, monke
 
     from dkp_plugin.pipelines import run_pipeline
 
+    # BasicSR archives old results under a name that counts seconds; two runs within one second would collide.
+    shutil.rmtree(folder / 'results' / str(options.get('name')), ignore_errors=True)
     path = folder / 'options.yml'
     path.write_text(yaml.safe_dump(options, sort_keys=False))
     monkeypatch.chdir(folder)
