@@ -7,15 +7,7 @@ import torch.nn.functional as F
 from basicsr.utils.registry import ARCH_REGISTRY
 from torch import Tensor, nn
 
-
-class Conv2d(nn.Conv2d):
-    """Convolution that keeps its parameters in float32 and computes in the dtype of its input.
-
-    Autocast would do the same, but it sends every reflection padding through float32 and back.
-    """
-
-    def forward(self, x: Tensor) -> Tensor:
-        return self._conv_forward(x, self.weight.to(x.dtype), self.bias.to(x.dtype))
+from dkp_plugin.archs.layers import Conv2d
 
 
 class NonLocalBlock(nn.Module):

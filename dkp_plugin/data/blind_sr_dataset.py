@@ -10,6 +10,7 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from dkp_plugin.alternation import image_generator
+from dkp_plugin.data.folders import list_folder
 from dkp_plugin.degradation import Degradation
 from dkp_plugin.errors import ImageError, OptionError
 from dkp_plugin.file_io import IMAGE_SUFFIXES, KERNEL_SUFFIXES, decode_image, decode_kernel
@@ -114,9 +115,9 @@ class BlindSRDataset(Dataset):
 
     def _list_files(self, key: str, root: Path) -> dict[str, str]:
         """Find the files of a root: a mapping from image name to path, or to lmdb key."""
-        if not root.is_dir():
-            raise OptionError(f'dataroot_{key}: {root} is not a folder')
         if self.options.io_backend.type == 'lmdb':
+            if not root.is_dir():
+                raise OptionError(f'dataroot_{key}: {root} is not a folder')
             meta = root / 'meta_info.txt'
             if not meta.is_file():
                 raise OptionError(f'dataroot_{key}: {root} has no meta_info.txt, so it is no BasicSR lmdb')
@@ -126,15 +127,7 @@ class BlindSRDataset(Dataset):
                 raise OptionError(f'dataroot_{key}: {meta} is empty')
             return {stem: stem for stem in stems}
         suffixes = KERNEL_SUFFIXES if key == 'kernel' else IMAGE_SUFFIXES
-        paths = sorted(p for p in root.iterdir() if p.suffix.lower() in suffixes and not p.name.startswith('.'))
-        if not paths:
-            raise OptionError(f'dataroot_{key}: {root} has no file that ends in {", ".join(suffixes)}')
-        files: dict[str, str] = {}
-        for path in paths:
-            if path.stem in files:
-                raise OptionError(f'dataroot_{key}: {files[path.stem]} and {path} would share their results')
-            files[path.stem] = str(path)
-        return files
+        return {path.stem: str(path) for path in list_folder(root, f'dataroot_{key}', suffixes)}
 
     def __len__(self) -> int:
         return len(self.names)

@@ -9,9 +9,8 @@ from dkp_plugin.archs.initialise import build_initialised
 from dkp_plugin.archs.skip_arch import SkipNet
 from dkp_plugin.degradation import Degradation
 from dkp_plugin.losses import data_loss
+from dkp_plugin.precision import check_precision, compute_dtype
 from dkp_plugin.restorers.base import Restorer
-
-PRECISIONS = ('auto', 'float32', 'bf16')
 
 
 def hyper_laplacian(x: Tensor, exponent: float = 0.67) -> Tensor:
@@ -27,13 +26,6 @@ def hyper_laplacian(x: Tensor, exponent: float = 0.67) -> Tensor:
     """
     vertical, horizontal = x[..., 1:, :] - x[..., :-1, :], x[..., :, 1:] - x[..., :, :-1]
     return sum((gradient.square() + 1e-8).pow(exponent / 2).mean() for gradient in (vertical, horizontal))
-
-
-def has_fast_bf16(device: torch.device) -> bool:
-    """Whether the device computes in bfloat16 faster than in float32."""
-    if device.type == 'cuda':
-        return torch.cuda.is_bf16_supported(including_emulation=False)
-    return device.type == 'cpu' and torch.cpu._is_avx512_bf16_supported()
 
 
 @ARCH_REGISTRY.register()
@@ -63,8 +55,7 @@ class DIP(Restorer):
         precision: str = 'auto',
     ) -> None:
         super().__init__()
-        if precision not in PRECISIONS:
-            raise ValueError(f'precision: {precision!r} is not one of {", ".join(PRECISIONS)}')
+        check_precision(precision)
         self.network_options = {
             'num_feat': num_feat,
             'num_skip': num_skip,
@@ -84,8 +75,7 @@ class DIP(Restorer):
         # The network works on whole strides, at least two of them; what is too much is cut off its output.
         padded = [max(-(-side // self.net.stride), 2) * self.net.stride for side in self.size]
         noise = 0.1 * torch.rand(1, channels, *padded, generator=generator)
-        use_bf16 = self.precision == 'bf16' or (self.precision == 'auto' and has_fast_bf16(lq.device))
-        dtype = torch.bfloat16 if use_bf16 else torch.float32
+        dtype = compute_dtype(self.precision, lq.device)
         self.noise = noise.to(lq.device, dtype, memory_format=torch.channels_last)
         self.optimizer = torch.optim.Adam(self.net.parameters(), lr=self.lr)
         self._x = None

@@ -1,0 +1,92 @@
+"""Training data for image priors: random crops of a plain folder of photographs."""
+
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+import torch.nn.functional as F
+from basicsr.utils.registry import DATASET_REGISTRY
+from pydantic import BaseModel, ConfigDict, Field, PositiveInt
+from torch import Tensor
+from torch.utils.data import Dataset
+
+from dkp_plugin.data.folders import list_folder
+from dkp_plugin.errors import ImageError, OptionError
+from dkp_plugin.file_io import IMAGE_SUFFIXES, decode_image
+from dkp_plugin.options import parse_section
+
+
+class PhotoCropDatasetOptions(BaseModel):
+    """Option keys of :class:`PhotoCropDataset`; those without a word here are BasicSR's."""
+
+    model_config = ConfigDict(extra='forbid')
+    name: str
+    type: str
+    phase: Literal['train'] = 'train'
+    scale: int = 1
+    dataroot_gt: Path
+    gt_size: PositiveInt
+    resize_factors: list[float] = Field(default=[1.0], min_length=1)
+    gray_share: float = Field(default=0.0, ge=0, le=1)
+    use_shuffle: bool = True
+    num_worker_per_gpu: int = 0
+    batch_size_per_gpu: PositiveInt = 16
+    dataset_enlarge_ratio: PositiveInt = 1
+    prefetch_mode: Literal['cpu', 'cuda'] | None = None
+    pin_memory: bool = False
+
+
+@DATASET_REGISTRY.register()
+class PhotoCropDataset(Dataset):
+    """Random crops, flipped and turned, of photographs that are kept in memory as 8-bit pixels.
+
+    An item holds ``gt``: float32 RGB (3, gt_size, gt_size) in [0, 1]. The numbers come from PyTorch's global generator,
+    which BasicSR seeds in each of its workers.
+
+    ``resize_factors`` (at most 1) lists the sizes at which each photograph serves: a smaller one has sharper edges and
+    less of its camera's noise. ``gray_share`` of the crops lose their colour. Keys: :class:`PhotoCropDatasetOptions`.
+
+    Raises:
+        OptionError: for a missing or empty folder and for a size that a photograph does not have.
+        ImageError: for a file that cannot be read.
+    """
+
+    def __init__(self, opt: dict[str, Any]) -> None:
+        self.opt = opt
+        self.options = parse_section(PhotoCropDatasetOptions, opt, f'datasets: {opt.get("name")}')
+        paths = list_folder(self.options.dataroot_gt, 'dataroot_gt', IMAGE_SUFFIXES)
+        self.photos = [self._load(path) for path in paths]
+
+    def _load(self, path: Path) -> list[Tensor]:
+        """Read a photograph in all sizes that are large enough for a crop, the largest of them first."""
+        image = decode_image(path.read_bytes(), str(path))
+        image = image.expand(3, -1, -1).unsqueeze(0)
+        sizes = []
+        for factor in sorted(self.options.resize_factors, reverse=True):
+            if not 0 < factor <= 1:
+                raise OptionError(f'datasets: {self.options.name}: resize_factors: {factor} is not in (0, 1]')
+            height, width = (round(factor * side) for side in image.shape[-2:])
+            if min(height, width) >= self.options.gt_size:
+                resized = F.interpolate(image, (height, width), mode='bicubic', antialias=True)
+                sizes.append((resized[0] * 255).round().clamp(0, 255).byte())
+        if not sizes:
+            size = self.options.gt_size
+            raise ImageError(f'{path}: {image.shape[-1]}x{image.shape[-2]} pixels are fewer than gt_size {size}')
+        return sizes
+
+    def __len__(self) -> int:
+        return len(self.photos)
+
+    def __getitem__(self, index: int) -> dict[str, Tensor]:
+        sizes, size = self.photos[index], self.options.gt_size
+        photo = sizes[_randint(len(sizes))]
+        top, left = (_randint(side - size + 1) for side in photo.shape[-2:])
+        crop = photo[:, top : top + size, left : left + size].float() / 255
+        if torch.rand(()) < self.options.gray_share:
+            crop = crop.mean(0, keepdim=True).expand(3, -1, -1)
+        crop = crop.rot90(_randint(4), (-2, -1))
+        return {'gt': crop.flip(-1) if _randint(2) else crop.clone()}
+
+
+def _randint(bound: int) -> int:
+    return int(torch.randint(bound, ()))

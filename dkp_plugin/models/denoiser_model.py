@@ -1,0 +1,102 @@
+"""The model that trains an image prior as a denoiser of all noise levels."""
+
+import math
+from pathlib import Path
+from typing import Any
+
+import torch
+from basicsr.models.sr_model import SRModel
+from basicsr.utils import get_root_logger
+from basicsr.utils.registry import MODEL_REGISTRY
+from torch import Tensor
+from torch.utils.data import DataLoader
+
+from dkp_plugin.alternation import image_generator
+from dkp_plugin.precision import compute_dtype
+
+
+def sample_sigma(num: int, sigma_range: tuple[float, float], median: float, spread: float, generator: Any) -> Tensor:
+    """Draw noise levels from a log-normal distribution that is cut off at both ends.
+
+    Args:
+        num: How many.
+        sigma_range: Smallest and largest level.
+        median: Of the distribution before it is cut.
+        spread: Standard deviation of log sigma before it is cut.
+        generator: CPU generator.
+
+    Returns:
+        (num,), float32.
+    """
+    low, high = (torch.special.ndtr(torch.tensor(math.log(end / median) / spread).double()) for end in sigma_range)
+    quantiles = low + (high - low) * torch.rand(num, generator=generator, dtype=torch.float64)
+    sigma = median * torch.exp(spread * torch.special.ndtri(quantiles))
+    return sigma.clamp(*sigma_range).float()
+
+
+@MODEL_REGISTRY.register()
+class DenoiserModel(SRModel):
+    """Trains ``network_g`` to denoise; BasicSR's SRModel does the rest: optimiser, average of the weights, checkpoints.
+
+    The network maps noisy images (B, 3, H, W) and noise levels (B,) to denoised images and weighs its own loss, as
+    :class:`~dkp_plugin.archs.compact_prior_arch.CompactPrior` does. Noise and its levels depend on ``manual_seed`` and
+    the iteration alone, so a training that is resumed meets the numbers of one that was not interrupted.
+
+    Keys of its own, under ``train``: ``sigma_range``, ``sigma_median``, ``sigma_spread`` (see :func:`sample_sigma`) and
+    ``precision``; under ``val``: ``sigmas``, noise levels in units of 1/255.
+    """
+
+    def init_training_settings(self) -> None:
+        train = self.opt['train']
+        self.sigma_range, self.precision = tuple(train['sigma_range']), train.get('precision', 'auto')
+        self.sigma_median, self.sigma_spread = train['sigma_median'], train['sigma_spread']
+        super().init_training_settings()
+
+    def feed_data(self, data: dict[str, Any]) -> None:
+        """Take clean images: ``gt`` of a training set, or ``lq`` of BasicSR's SingleImageDataset in validation."""
+        self.gt = data.get('gt', data.get('lq')).to(self.device)
+
+    def _noisy(self, sigma: Tensor, generator: torch.Generator) -> Tensor:
+        noise = torch.randn(self.gt.shape, generator=generator).to(self.device)
+        return self.gt + sigma.view(-1, 1, 1, 1) * noise
+
+    def optimize_parameters(self, current_iter: int) -> None:
+        """Take one step on the images that were fed."""
+        generator = image_generator(self.opt['manual_seed'], f'iteration {current_iter}')
+        sigma = sample_sigma(len(self.gt), self.sigma_range, self.sigma_median, self.sigma_spread, generator)
+        sigma = sigma.to(self.device)
+        dtype = compute_dtype(self.precision, self.device)
+        self.optimizer_g.zero_grad()
+        denoised = self.net_g(self._noisy(sigma, generator), sigma, dtype)
+        # Not by the loss's own weights, which BasicSR divides by their sum.
+        factor = self.get_bare_model(self.net_g).loss_weight(sigma).sqrt().view(-1, 1, 1, 1)
+        loss = self.cri_pix(factor * denoised, factor * self.gt)
+        loss.backward()
+        self.optimizer_g.step()
+        self.log_dict = self.reduce_loss_dict({'l_denoise': loss})
+        if self.ema_decay > 0:
+            self.model_ema(decay=self.ema_decay)
+
+    def dist_validation(self, dataloader: DataLoader, current_iter: int, tb_logger: Any, save_img: bool) -> None:
+        """Validate on the first process."""
+        if self.opt['rank'] == 0:
+            self.nondist_validation(dataloader, current_iter, tb_logger, save_img)
+
+    def nondist_validation(self, dataloader: DataLoader, current_iter: int, tb_logger: Any, save_img: bool) -> None:
+        """Log the mean PSNR over RGB of clipped results at each of ``val: sigmas``; the noise is the same each time."""
+        net = getattr(self, 'net_g_ema', self.net_g)
+        dtype = compute_dtype(self.opt['train'].get('precision', 'auto') if self.is_train else 'auto', self.device)
+        name = dataloader.dataset.opt['name']
+        for sigma_255 in self.opt['val']['sigmas']:
+            psnrs = []
+            for data in dataloader:
+                self.feed_data(data)
+                sigma = torch.tensor([sigma_255 / 255], device=self.device)
+                noisy = self._noisy(sigma, image_generator(self.opt['manual_seed'], Path(data['lq_path'][0]).stem))
+                with torch.no_grad():
+                    error = net(noisy, sigma, dtype).clamp(0, 1) - self.gt
+                psnrs.append(-10 * error.square().mean().log10().item())
+            psnr = sum(psnrs) / len(psnrs)
+            get_root_logger().info(f'Validation {name}, sigma {sigma_255}: PSNR {psnr:.3f} dB')
+            if tb_logger:
+                tb_logger.add_scalar(f'metrics/{name}/psnr_{sigma_255}', psnr, current_iter)

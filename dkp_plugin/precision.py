@@ -1,0 +1,25 @@
+"""Which floating-point format the hidden layers of a network compute in."""
+
+import torch
+
+PRECISIONS = ('auto', 'float32', 'bf16')
+
+
+def has_fast_bf16(device: torch.device) -> bool:
+    """Whether the device computes in bfloat16 faster than in float32."""
+    if device.type == 'cuda':
+        return torch.cuda.is_bf16_supported(including_emulation=False)
+    return device.type == 'cpu' and torch.cpu._is_avx512_bf16_supported()
+
+
+def check_precision(precision: str) -> None:
+    """Raise ValueError unless ``precision`` is one of ``PRECISIONS``."""
+    if precision not in PRECISIONS:
+        raise ValueError(f'precision: {precision!r} is not one of {", ".join(PRECISIONS)}')
+
+
+def compute_dtype(precision: str, device: torch.device) -> torch.dtype:
+    """The dtype for one of ``PRECISIONS``: ``auto`` is bfloat16 where the device is faster in it."""
+    check_precision(precision)
+    use_bf16 = precision == 'bf16' or (precision == 'auto' and has_fast_bf16(device))
+    return torch.bfloat16 if use_bf16 else torch.float32
