@@ -101,27 +101,54 @@ def crop_kernel(kernel: Tensor, kernel_size: int) -> Tensor:
     return normalise(F.pad(kernel, (margin,) * 4))
 
 
-def rasterise(points: Tensor, kernel_size: int) -> Tensor:
+def rasterise(points: Tensor, kernel_size: int, mass: Tensor | None = None) -> Tensor:
     """Draw point sets as kernels, each point spread over its four neighbours by bilinear weights.
 
     Args:
         points: (N, T, 2) rows and columns in pixels, counted from 0.
         kernel_size: K.
+        mass: (N, T) weights of the points; equal by default.
 
     Returns:
-        Kernels (N, 1, K, K) of sum 1. Their centre of mass is the mean of the points where all lie in [0, K - 1].
+        Kernels (N, 1, K, K) of sum 1. Their centre of mass is that of the points where all lie in [0, K - 1].
     """
     index = torch.arange(kernel_size).to(points)
     weights = (1 - (points.unsqueeze(-1) - index).abs()).clamp_min(0)  # (N, T, 2, K)
-    return normalise((weights[:, :, 0].transpose(1, 2) @ weights[:, :, 1]).unsqueeze(1))
+    rows, columns = weights.unbind(2)
+    if mass is not None:
+        rows = rows * mass.unsqueeze(-1)
+    return normalise((rows.transpose(1, 2) @ columns).unsqueeze(1))
 
 
-def _centred_in_grid(points: Tensor, kernel_size: int, centre: float) -> Tensor:
+def _centred_in_grid(points: Tensor, kernel_size: int, centre: float, mass: Tensor | None = None) -> Tensor:
     """Move the mean of each point set to the centre; shrink the set where it would leave the grid."""
-    points = points - points.mean(1, keepdim=True)
+    if mass is None:
+        points = points - points.mean(1, keepdim=True)
+    else:
+        points = points - (mass.unsqueeze(1) @ points) / mass.sum(1).view(-1, 1, 1)
     room_before, room_after = centre, kernel_size - 1 - centre
     reach = torch.maximum(-points.amin((1, 2)) / room_before, points.amax((1, 2)) / room_after)
     return centre + points / reach.clamp_min(1).view(-1, 1, 1)
+
+
+def fit_to_grid(kernel: Tensor, kernel_size: int, centre: float) -> Tensor:
+    """Move a kernel of any size to a K x K grid, its centre of mass to a given place; shrink it if it would not fit.
+
+    Each pixel moves as a point mass (:func:`rasterise`). So mass and centre of mass are kept exactly, and a kernel that
+    needs neither a smaller size nor a shift by a part of a pixel keeps its values. Pixels below a thousandth of the
+    largest are left out, lest a trace far off shrink all.
+
+    Args:
+        kernel: (H, W), non-negative, not all zero.
+        kernel_size: K.
+        centre: Index for the centre of mass, row and column alike, counted from 0, within [0, K - 1].
+
+    Returns:
+        (1, 1, K, K) of sum 1, in the dtype of ``kernel``.
+    """
+    support = kernel > 1e-3 * kernel.max()
+    points, mass = support.nonzero().to(kernel)[None], kernel[support][None]
+    return rasterise(_centred_in_grid(points, kernel_size, centre, mass), kernel_size, mass)
 
 
 @dataclass(frozen=True)

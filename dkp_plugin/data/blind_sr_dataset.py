@@ -3,7 +3,6 @@
 from pathlib import Path
 from typing import Any, Literal
 
-from basicsr.utils import FileClient
 from basicsr.utils.registry import DATASET_REGISTRY
 from pydantic import BaseModel, ConfigDict
 from torch import Tensor
@@ -11,6 +10,7 @@ from torch.utils.data import Dataset
 
 from dkp_plugin.alternation import image_generator
 from dkp_plugin.data.folders import list_folder
+from dkp_plugin.data.lmdb_reader import list_lmdb, read_lmdb
 from dkp_plugin.degradation import Degradation
 from dkp_plugin.errors import ImageError, OptionError
 from dkp_plugin.file_io import IMAGE_SUFFIXES, KERNEL_SUFFIXES, decode_image, decode_kernel
@@ -19,9 +19,9 @@ from dkp_plugin.options import parse_section
 
 
 class IOBackendOptions(BaseModel):
-    """BasicSR's block ``io_backend``; further keys go to its ``FileClient``."""
+    """BasicSR's block ``io_backend``."""
 
-    model_config = ConfigDict(extra='allow')
+    model_config = ConfigDict(extra='forbid')
     type: Literal['disk', 'lmdb'] = 'disk'
 
 
@@ -91,7 +91,6 @@ class BlindSRDataset(Dataset):
             if missing:
                 raise OptionError(f'dataroot_{key}: {self.roots[key]} has no file for {", ".join(missing)}')
         self.files = files
-        self.client: FileClient | None = None
 
     def _check_roots(self) -> None:
         makes_lq = self.options.random_kernel is not None
@@ -116,16 +115,7 @@ class BlindSRDataset(Dataset):
     def _list_files(self, key: str, root: Path) -> dict[str, str]:
         """Find the files of a root: a mapping from image name to path, or to lmdb key."""
         if self.options.io_backend.type == 'lmdb':
-            if not root.is_dir():
-                raise OptionError(f'dataroot_{key}: {root} is not a folder')
-            meta = root / 'meta_info.txt'
-            if not meta.is_file():
-                raise OptionError(f'dataroot_{key}: {root} has no meta_info.txt, so it is no BasicSR lmdb')
-            # A line is 'name.png (height,width,channels) level'; the name may hold spaces.
-            stems = [Path(line.rsplit(' (', 1)[0]).stem for line in meta.read_text().splitlines()]
-            if not stems:
-                raise OptionError(f'dataroot_{key}: {meta} is empty')
-            return {stem: stem for stem in stems}
+            return {name: name for name in list_lmdb(root, f'dataroot_{key}')}
         suffixes = KERNEL_SUFFIXES if key == 'kernel' else IMAGE_SUFFIXES
         return {path.stem: str(path) for path in list_folder(root, f'dataroot_{key}', suffixes)}
 
@@ -149,13 +139,10 @@ class BlindSRDataset(Dataset):
 
     def _read(self, key: str, name: str) -> tuple[bytes, str]:
         """Read a file from its root; return its bytes and its path."""
-        if self.client is None:
-            backend = self.options.io_backend.model_dump()
-            if backend['type'] == 'lmdb':
-                backend |= {'db_paths': [str(root) for root in self.roots.values()], 'client_keys': list(self.roots)}
-            self.client = FileClient(backend.pop('type'), **backend)
         path = self.files[key][name]
-        return self.client.get(path, key), path
+        if self.options.io_backend.type == 'lmdb':
+            return read_lmdb(self.roots[key], path), path
+        return Path(path).read_bytes(), path
 
     def _read_image(self, key: str, name: str) -> Tensor:
         return decode_image(*self._read(key, name))
