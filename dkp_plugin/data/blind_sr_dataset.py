@@ -8,13 +8,11 @@ from pydantic import BaseModel, ConfigDict
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from dkp_plugin.alternation import image_generator
 from dkp_plugin.data.folders import list_folder
 from dkp_plugin.data.lmdb_reader import list_lmdb, read_lmdb
-from dkp_plugin.degradation import Degradation
-from dkp_plugin.errors import ImageError, OptionError
+from dkp_plugin.data.synthesis import RandomKernelOptions, Synthesis
+from dkp_plugin.errors import ImageError, OptionError, UserError
 from dkp_plugin.file_io import IMAGE_SUFFIXES, KERNEL_SUFFIXES, decode_image, decode_kernel
-from dkp_plugin.kernels import KernelFamily, build_family, default_kernel_size
 from dkp_plugin.options import parse_section
 
 
@@ -23,17 +21,6 @@ class IOBackendOptions(BaseModel):
 
     model_config = ConfigDict(extra='forbid')
     type: Literal['disk', 'lmdb'] = 'disk'
-
-
-class RandomKernelOptions(BaseModel):
-    """Kernels made on the fly; see :mod:`dkp_plugin.kernels` for the ranges."""
-
-    model_config = ConfigDict(extra='forbid')
-    family: str = 'gaussian'
-    kernel_size: int | None = None
-    variance_range: tuple[float, float] | None = None
-    length_range: tuple[float, float] | None = None
-    seed: int = 0
 
 
 class BlindSRDatasetOptions(BaseModel):
@@ -82,7 +69,7 @@ class BlindSRDataset(Dataset):
             if root is not None
         }
         self._check_roots()
-        self.degradation, self.family = self._build_family() if self.options.random_kernel else (None, None)
+        self.synthesis = self._build_synthesis() if self.options.random_kernel else None
         files = {key: self._list_files(key, root) for key, root in self.roots.items()}
         self.main_key = 'lq' if 'lq' in files else 'gt'
         self.names = sorted(files[self.main_key])
@@ -101,15 +88,10 @@ class BlindSRDataset(Dataset):
                 f'{" and random_kernel" if makes_lq else ""}'
             )
 
-    def _build_family(self) -> tuple[Degradation, KernelFamily]:
-        """The forward model and the kernel family of ``random_kernel``."""
-        made, scale = self.options.random_kernel, self.options.scale
-        kernel_size = default_kernel_size(scale) if made.kernel_size is None else made.kernel_size
-        ranges = {'variance_range': made.variance_range, 'length_range': made.length_range}
+    def _build_synthesis(self) -> Synthesis:
         try:
-            degradation = Degradation(scale, kernel_size, self.options.convention)
-            return degradation, build_family(made.family, scale, kernel_size, degradation.centre, **ranges)
-        except ValueError as error:
+            return Synthesis.build(self.options.random_kernel, self.options.scale, self.options.convention)
+        except (ValueError, UserError) as error:
             raise OptionError(f'datasets: {self.options.name}: random_kernel: {error}') from None
 
     def _list_files(self, key: str, root: Path) -> dict[str, str]:
@@ -126,9 +108,9 @@ class BlindSRDataset(Dataset):
         name = self.names[index]
         images = {key: self._read_image(key, name) for key in self.roots if key != 'kernel'}
         paths = {f'{key}_path': self.files[key][name] for key in images}
-        if self.options.random_kernel is not None:
-            gt = self._crop_to_multiple(images['gt'])
-            lq, kernel = self._degrade(gt, name)
+        if self.synthesis is not None:
+            gt = self.synthesis.crop(images['gt'])
+            lq, kernel = self.synthesis.degrade(gt, name)
             return {'lq': lq, 'gt': gt, 'kernel': kernel, 'lq_path': paths['gt_path'], **paths}
         if 'gt' in images:
             images = self._fit(images['lq'], images['gt'], paths['gt_path'])
@@ -146,20 +128,6 @@ class BlindSRDataset(Dataset):
 
     def _read_image(self, key: str, name: str) -> Tensor:
         return decode_image(*self._read(key, name))
-
-    def _crop_to_multiple(self, gt: Tensor) -> Tensor:
-        height, width = (side - side % self.options.scale for side in gt.shape[-2:])
-        return gt[:, :height, :width]
-
-    def _degrade(self, gt: Tensor, name: str) -> tuple[Tensor, Tensor]:
-        """Make an LR image of 8 bits and its kernel, from a generator that depends on the seed and the name alone."""
-        generator = image_generator(self.options.random_kernel.seed, name)
-        kernel = self.family.render(self.family.sample(1, generator))
-        try:
-            lq = self.degradation.A(gt.unsqueeze(0), kernel)[0]
-        except ValueError as error:
-            raise ImageError(f'{name}: {error}') from None
-        return (lq * 255).round().clamp(0, 255) / 255, kernel[0]
 
     def _fit(self, lq: Tensor, gt: Tensor, gt_path: str) -> dict[str, Tensor]:
         """Cut the HR image to s times the LR image; a gray image beside one in colour becomes one in colour."""

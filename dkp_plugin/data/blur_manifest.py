@@ -1,0 +1,216 @@
+"""Blurred data sets on disk: LR images, kernels and a manifest from which both can be made again.
+
+A data set is a folder::
+
+    LR/<image>.png
+    kernels/<image>.mat    keys Kernel, convention, scale; beside it <image>.png to look at
+    manifest.json          how it was made, with which versions, and checksums of pixels and kernels
+
+``BlindSRDataset`` reads it with ``dataroot_lq``, ``dataroot_kernel`` and the HR images as ``dataroot_gt``. With
+``random_kernel`` set to the same recipe, the dataset makes the same LR images and kernels on the fly.
+"""
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Literal
+
+import cv2
+import numpy as np
+import torch
+from pydantic import BaseModel, ConfigDict
+
+from dkp_plugin import __version__
+from dkp_plugin.data.folders import list_folder
+from dkp_plugin.data.kernel_folder import FolderFamily, kernel_digest
+from dkp_plugin.data.pixels import encode_png, pixel_digest
+from dkp_plugin.data.staged_folder import staged_folder
+from dkp_plugin.data.synthesis import RandomKernelOptions, Synthesis
+from dkp_plugin.errors import OptionError, UserError
+from dkp_plugin.file_io import IMAGE_SUFFIXES, decode_image, decode_kernel, write_bytes, write_json, write_kernel
+from dkp_plugin.options import parse_section
+
+MANIFEST_FILE = 'manifest.json'
+PNG_COMPRESSION = 6
+VERSIONS = {
+    'dkp_plugin': __version__,
+    'torch': str(torch.__version__),
+    'numpy': np.__version__,
+    'opencv': cv2.__version__,
+}
+
+
+class BlurRecipe(RandomKernelOptions):
+    """How a data set is made: the keys of ``random_kernel`` with scale and convention."""
+
+    scale: Literal[2, 3, 4, 8] = 4
+    convention: Literal['aligned', 'released'] = 'aligned'
+
+    def build(self) -> Synthesis:
+        """Build what makes the images.
+
+        Raises:
+            UserError: for a value that another one rules out, or an unusable folder of kernels.
+        """
+        try:
+            return Synthesis.build(self, self.scale, self.convention)
+        except ValueError as error:
+            raise OptionError(str(error)) from None
+
+
+class ImageRecord(BaseModel):
+    """Checksums of an image: pixels of HR (before cropping) and LR, and kernel; and the file that a kernel is of."""
+
+    model_config = ConfigDict(extra='forbid')
+    hr: str
+    lr: str
+    kernel: str
+    kernel_file: str | None = None
+
+
+class Manifest(BaseModel):
+    """Content of ``manifest.json``; ``kernel_files`` holds the checksums of the kernels of a folder on their grid."""
+
+    model_config = ConfigDict(extra='forbid')
+    recipe: BlurRecipe
+    kernel_files: dict[str, str] = {}
+    versions: dict[str, str]
+    images: dict[str, ImageRecord]
+
+
+def prepare(hr_folder: Path, out: Path, recipe: BlurRecipe) -> int:
+    """Make a data set of every image of a folder.
+
+    Args:
+        hr_folder: HR images; they are cut to a multiple of the scale at the top left.
+        out: Folder of the data set; must not be there.
+        recipe: How to make it.
+
+    Returns:
+        Number of images.
+
+    Raises:
+        UserError: for anything that cannot be used; then nothing is written.
+    """
+    synthesis = recipe.build()
+    paths = list_folder(hr_folder, 'HR_FOLDER', IMAGE_SUFFIXES)
+    with staged_folder(out) as staging:
+        images = {path.stem: _make(path, staging, synthesis) for path in paths}
+        manifest = Manifest(
+            recipe=_with_defaults(recipe, synthesis),
+            kernel_files=_kernel_file_digests(synthesis),
+            versions=VERSIONS,
+            images=images,
+        )
+        write_json(staging / MANIFEST_FILE, manifest.model_dump())
+    return len(paths)
+
+
+def _make(path: Path, out: Path, synthesis: Synthesis) -> ImageRecord:
+    """Write the LR image and the kernel of an HR image."""
+    name, family = path.stem, synthesis.family
+    gt = decode_image(path.read_bytes(), str(path))
+    lq, kernel = synthesis.degrade(synthesis.crop(gt), name)
+    write_bytes(out / 'LR' / f'{name}.png', encode_png(lq, PNG_COMPRESSION))
+    degradation = synthesis.degradation
+    write_kernel(out / 'kernels' / f'{name}.mat', kernel[None], degradation.convention, degradation.scale)
+    picked = family.names[family.index(synthesis.params(name)[0])] if isinstance(family, FolderFamily) else None
+    return ImageRecord(hr=pixel_digest(gt), lr=pixel_digest(lq), kernel=kernel_digest(kernel), kernel_file=picked)
+
+
+def _with_defaults(recipe: BlurRecipe, synthesis: Synthesis) -> BlurRecipe:
+    """Write out what the recipe left to the defaults, which later versions may change."""
+    ranges = ('variance_range', 'length_range')
+    found = {key: getattr(synthesis.family, key) for key in ranges if hasattr(synthesis.family, key)}
+    return recipe.model_copy(update=found | {'kernel_size': synthesis.degradation.kernel_size})
+
+
+def _kernel_file_digests(synthesis: Synthesis) -> dict[str, str]:
+    family = synthesis.family
+    if not isinstance(family, FolderFamily):
+        return {}
+    return dict(zip(family.names, map(kernel_digest, family.kernels), strict=True))
+
+
+def verify(hr_folder: Path, out: Path, family: str | None = None) -> list[str]:
+    """Make a data set again, in memory, and compare it with the manifest; compare the files with the manifest, too.
+
+    Args:
+        hr_folder: The HR images that it was made of.
+        out: Folder of the data set.
+        family: Where its folder of kernels is now, if it has moved.
+
+    Returns:
+        One line for each difference, and one for versions that have changed if there are differences.
+
+    Raises:
+        UserError: if the manifest cannot be read, or the HR images or kernels are not there.
+    """
+    manifest = _read_manifest(out / MANIFEST_FILE)
+    recipe = manifest.recipe if family is None else manifest.recipe.model_copy(update={'family': family})
+    synthesis = recipe.build()
+    paths = {path.stem: path for path in list_folder(hr_folder, 'HR_FOLDER', IMAGE_SUFFIXES)}
+
+    found, recorded = _kernel_file_digests(synthesis), manifest.kernel_files
+    names = sorted(found.keys() | recorded.keys())
+    lines = [f'{recipe.family}: {name} differs' for name in names if found.get(name) != recorded.get(name)]
+    for name in sorted(paths.keys() | manifest.images.keys()):
+        if name not in paths:
+            lines.append(f'{hr_folder}: has no image {name}')
+        elif name not in manifest.images:
+            lines.append(f'{paths[name]}: is not in the manifest')
+        else:
+            lines += _differences(paths[name], out, manifest.images[name], synthesis)
+    files = sorted([*out.glob('LR/*'), *out.glob('kernels/*')])
+    lines += [f'{path}: is not in the manifest' for path in files if path.stem not in manifest.images]
+
+    changed = [
+        f'{key} {old} then, {VERSIONS.get(key)} now'
+        for key, old in manifest.versions.items()
+        if VERSIONS.get(key) != old
+    ]
+    return [*lines, f'versions: {"; ".join(changed)}'] if lines and changed else lines
+
+
+def _read_manifest(path: Path) -> Manifest:
+    try:
+        content = json.loads(path.read_text(encoding='utf-8'))
+    except (OSError, ValueError) as error:
+        raise OptionError(f'{path}: not a readable manifest ({error})') from None
+    if not isinstance(content, dict):
+        raise OptionError(f'{path}: not a manifest')
+    return parse_section(Manifest, content, str(path))
+
+
+def _differences(path: Path, out: Path, recorded: ImageRecord, synthesis: Synthesis) -> Iterator[str]:
+    """Compare the files of an image with the manifest, and with what is made of its HR image now."""
+    for check in (_check_lq, _check_kernel, _check_again):
+        try:
+            yield from check(path, out, recorded, synthesis)
+        except (UserError, OSError) as error:
+            yield str(error)
+
+
+def _check_lq(path: Path, out: Path, recorded: ImageRecord, _: Synthesis) -> Iterator[str]:
+    lq_path = out / 'LR' / f'{path.stem}.png'
+    if pixel_digest(decode_image(lq_path.read_bytes(), str(lq_path))) != recorded.lr:
+        yield f'{lq_path}: its pixels are not those of the manifest'
+
+
+def _check_kernel(path: Path, out: Path, recorded: ImageRecord, synthesis: Synthesis) -> Iterator[str]:
+    kernel_path = out / 'kernels' / f'{path.stem}.mat'
+    kernel = decode_kernel(kernel_path.read_bytes(), str(kernel_path), synthesis.degradation.convention)
+    if kernel_digest(kernel) != recorded.kernel:
+        yield f'{kernel_path}: is not the kernel of the manifest'
+
+
+def _check_again(path: Path, _: Path, recorded: ImageRecord, synthesis: Synthesis) -> Iterator[str]:
+    gt = decode_image(path.read_bytes(), str(path))
+    if pixel_digest(gt) != recorded.hr:
+        yield f'{path}: its pixels are not those of the manifest'
+        return
+    lq, kernel = synthesis.degrade(synthesis.crop(gt), path.stem)
+    if kernel_digest(kernel) != recorded.kernel:
+        yield f'{path.stem}: another kernel is drawn now than the manifest says'
+    elif pixel_digest(lq) != recorded.lr:
+        yield f'{path.stem}: another LR image is made now than the manifest says'

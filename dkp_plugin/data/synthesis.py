@@ -1,0 +1,133 @@
+"""Make an LR image and its kernel from an HR image: what ``random_kernel`` and ``prepare_blur_dataset.py`` share.
+
+Every random number comes from a generator seeded by the seed and the image's name: first the kernel, then the noise. So
+neither order nor subset of the images matters, and the kernel is the same with and without noise.
+
+All is computed in float64 and rounded to 8 bits. In float32 one value in a thousand comes out a level off, others on
+each kind of processor, so that checksums would differ from machine to machine.
+"""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import cv2
+import torch
+from pydantic import BaseModel, ConfigDict, Field
+from torch import Tensor
+
+from dkp_plugin.alternation import image_generator
+from dkp_plugin.data.kernel_folder import FolderFamily
+from dkp_plugin.data.pixels import to_levels
+from dkp_plugin.degradation import Degradation
+from dkp_plugin.errors import ImageError
+from dkp_plugin.file_io import decode_image
+from dkp_plugin.kernels import KERNEL_FAMILIES, KernelFamily, build_family, default_kernel_size
+
+LEVIN_FOLDER = Path('datasets/kernels/levin')
+
+
+class RandomKernelOptions(BaseModel):
+    """Block ``random_kernel``; see :mod:`dkp_plugin.kernels` for the ranges.
+
+    ``family`` is a name of ``KERNEL_FAMILIES``, a folder of kernel files, or ``levin`` for the folder ``LEVIN_FOLDER``.
+    ``noise`` is the standard deviation of Gaussian noise in levels of 8 bits; ``jpeg_quality`` that of OpenCV.
+    """
+
+    model_config = ConfigDict(extra='forbid')
+    family: str = 'gaussian'
+    kernel_size: int | None = None
+    variance_range: tuple[float, float] | None = None
+    length_range: tuple[float, float] | None = None
+    seed: int = 0
+    noise: float = Field(default=0.0, ge=0, allow_inf_nan=False)
+    jpeg_quality: int | None = Field(default=None, ge=1, le=100)
+
+
+@dataclass(frozen=True)
+class Synthesis:
+    """Makes LR images and kernels.
+
+    Args:
+        degradation: Scale, kernel size and convention.
+        family: Kernels to draw from.
+        seed: Of kernels and noise, together with the name of the image.
+        noise: Standard deviation of Gaussian noise in levels of 8 bits.
+        jpeg_quality: 1 to 100; None: no compression.
+    """
+
+    degradation: Degradation
+    family: KernelFamily
+    seed: int = 0
+    noise: float = 0.0
+    jpeg_quality: int | None = None
+
+    @classmethod
+    def build(cls, options: RandomKernelOptions, scale: int, convention: str) -> 'Synthesis':
+        """Build from a block of options.
+
+        Raises:
+            ValueError: for an unknown family, or a size or range that it does not allow.
+            UserError: for a folder of kernels that cannot be used.
+        """
+        kernel_size = default_kernel_size(scale) if options.kernel_size is None else options.kernel_size
+        degradation = Degradation(scale, kernel_size, convention)
+        ranges = {'variance_range': options.variance_range, 'length_range': options.length_range}
+        family = _build_family(options.family, degradation, ranges)
+        return cls(degradation, family, options.seed, options.noise, options.jpeg_quality)
+
+    def crop(self, gt: Tensor) -> Tensor:
+        """Cut an HR image (C, H, W) to a multiple of the scale at the top left."""
+        height, width = (side - side % self.degradation.scale for side in gt.shape[-2:])
+        return gt[..., :height, :width]
+
+    def params(self, name: str) -> tuple[Tensor, torch.Generator]:
+        """Coordinates of the kernel of an image, (1, P), and the generator from which its noise comes next."""
+        generator = image_generator(self.seed, name)
+        return self.family.sample(1, generator), generator
+
+    def degrade(self, gt: Tensor, name: str) -> tuple[Tensor, Tensor]:
+        """Make an LR image of 8 bits, and its kernel.
+
+        Args:
+            gt: HR image, (C, H, W) in [0, 1], sides multiples of the scale.
+            name: File name of the image without folder and extension.
+
+        Returns:
+            LR image (C, H / s, W / s) in [0, 1] and kernel (1, K, K), float32.
+
+        Raises:
+            ImageError: if the image is smaller than the kernel.
+        """
+        params, generator = self.params(name)
+        kernel = self.family.render(params.double()).float()
+        try:
+            lq = self.degradation.A(gt.double().unsqueeze(0), kernel.double())[0]
+        except ValueError as error:
+            raise ImageError(f'{name}: {error}') from None
+        levels = 255 * lq + self.noise * torch.randn(lq.shape, generator=generator, dtype=lq.dtype)
+        lq = levels.round().clamp(0, 255).float() / 255  # as decode_image does with the same levels
+        return self._compress(lq), kernel[0]
+
+    def _compress(self, lq: Tensor) -> Tensor:
+        if self.jpeg_quality is None:
+            return lq
+        levels = to_levels(lq)[..., ::-1].copy()  # OpenCV expects BGR
+        content = cv2.imencode('.jpg', levels, [cv2.IMWRITE_JPEG_QUALITY, self.jpeg_quality])[1].tobytes()
+        return decode_image(content, 'JPEG')
+
+
+def _build_family(name: str, degradation: Degradation, ranges: dict[str, tuple[float, float] | None]) -> KernelFamily:
+    """Build a family by name, or of a folder's kernels."""
+    arguments = degradation.scale, degradation.kernel_size, degradation.centre
+    if name in KERNEL_FAMILIES:
+        return build_family(name, *arguments, **ranges)
+    folder = LEVIN_FOLDER if name == 'levin' else Path(name).expanduser()
+    if not folder.is_dir():
+        if name == 'levin':
+            raise ValueError(f'kernel_family: levin: {folder} has to hold the kernels of Levin et al. (CVPR 2009)')
+        names = ', '.join([*KERNEL_FAMILIES, 'levin'])
+        raise ValueError(f'kernel_family: {name!r} is not one of {names}, nor a folder of kernels')
+    for key, value in ranges.items():
+        if value is not None:
+            raise ValueError(f'{key}: {value} is of no use to the kernels of a folder, {name}')
+    return FolderFamily(*arguments, folder)

@@ -1,0 +1,382 @@
+import json
+import shutil
+
+import cv2
+import numpy as np
+import pytest
+import scipy.io
+import torch
+from scipy.ndimage import correlate
+
+from dkp_plugin.alternation import image_generator
+from dkp_plugin.data import blur_manifest, synthesis
+from dkp_plugin.data.blind_sr_dataset import BlindSRDataset
+from dkp_plugin.data.blur_manifest import BlurRecipe, prepare, verify
+from dkp_plugin.data.kernel_folder import FolderFamily, read_kernel
+from dkp_plugin.errors import OptionError, UserError
+from dkp_plugin.file_io import write_image, write_kernel
+from dkp_plugin.kernels import centre_of_mass, fit_to_grid
+
+NAMES = ['Größe 中', 'a.x', 'c']
+
+
+@pytest.fixture
+def hr(tmp_path, photo):
+    """Three HR images of 49x51 pixels."""
+    pixels = (photo[0] * 255).round().byte().permute(1, 2, 0).numpy()
+    for index, name in enumerate(NAMES):
+        write_image(tmp_path / 'HR' / f'{name}.png', pixels[10 * index : 10 * index + 49, 5:56, ::-1].copy())
+    return tmp_path / 'HR'
+
+
+@pytest.fixture
+def kernels(tmp_path):
+    """Kernels of other sizes, sums and kinds of files than a K x K kernel."""
+    folder = tmp_path / 'my kernels'
+    write_image(folder / 'gray.png', np.pad(np.array([[0, 50], [100, 250]], np.uint8), ((3, 1), (0, 6))))
+    write_image(folder / 'long.png', np.pad(np.full((1, 40), 80, np.uint8), 2))
+    return folder
+
+
+def on_the_fly(hr, recipe):
+    made = recipe.model_dump(exclude={'scale', 'convention'})
+    return BlindSRDataset(
+        {
+            'name': 'Tiny',
+            'type': 'BlindSRDataset',
+            'phase': 'test',
+            'scale': recipe.scale,
+            'convention': recipe.convention,
+            'dataroot_gt': str(hr),
+            'random_kernel': made,
+        }
+    )
+
+
+def from_disk(hr, out, recipe):
+    roots = {'dataroot_lq': str(out / 'LR'), 'dataroot_gt': str(hr), 'dataroot_kernel': str(out / 'kernels')}
+    base = {'name': 'Tiny', 'type': 'BlindSRDataset', 'phase': 'test'}
+    return BlindSRDataset(base | roots | {'scale': recipe.scale, 'convention': recipe.convention})
+
+
+RECIPES = {
+    'gaussian': {'scale': 2},
+    'motion': {'family': 'motion', 'convention': 'released', 'seed': 3},
+    'line': {'family': 'line', 'scale': 3, 'length_range': (2, 4), 'kernel_size': 7},
+    'noise': {'scale': 2, 'noise': 8.5},
+    'jpeg': {'family': 'line', 'jpeg_quality': 30, 'noise': 2},
+    'folder': {'family': 'my kernels'},
+}
+
+
+@pytest.fixture(params=RECIPES)
+def recipe(request, tmp_path, kernels, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    return BlurRecipe(**RECIPES[request.param])
+
+
+def test_data_set_is_what_the_dataset_makes_on_the_fly(recipe, hr, tmp_path):
+    assert prepare(hr, tmp_path / 'out', recipe) == 3
+    made, read = on_the_fly(hr, recipe), from_disk(hr, tmp_path / 'out', recipe)
+    assert len(made) == len(read) == 3
+    for first, second in zip(made, read, strict=True):
+        for key in ('lq', 'gt', 'kernel'):
+            assert first[key].dtype == second[key].dtype == torch.float32
+            assert first[key].equal(second[key]), key
+    assert verify(hr, tmp_path / 'out') == []
+
+
+def test_lr_images_are_right_by_scipy(hr, tmp_path):
+    recipe = BlurRecipe(scale=3, family='motion')
+    prepare(hr, tmp_path / 'out', recipe)
+    for name in NAMES:
+        kernel = scipy.io.loadmat(tmp_path / 'out/kernels' / f'{name}.mat')['Kernel']
+        gt = cv2.imdecode(np.frombuffer((hr / f'{name}.png').read_bytes(), np.uint8), -1)[:48, :51].astype(float)
+        expected = np.stack([correlate(gt[..., c], kernel, mode='grid-wrap')[::3, ::3] for c in range(3)], -1)
+        lq = cv2.imdecode(np.frombuffer((tmp_path / f'out/LR/{name}.png').read_bytes(), np.uint8), -1)
+        assert np.abs(lq - expected).max() < 0.5001
+
+
+def test_noise_comes_after_the_same_kernel_and_has_the_size_asked_for(tmp_path):
+    write_image(tmp_path / 'HR/flat.png', np.full((200, 200, 3), 128, np.uint8))
+    (clean,) = on_the_fly(tmp_path / 'HR', BlurRecipe(scale=2))
+    (noisy,) = on_the_fly(tmp_path / 'HR', BlurRecipe(scale=2, noise=10))
+    assert noisy['kernel'].equal(clean['kernel']) and clean['lq'].unique().mul(255).tolist() == [128]
+    noise = (noisy['lq'] - clean['lq']) * 255
+    assert abs(noise.mean()) < 0.3 and abs(noise.std() - 10) < 0.3  # 30000 numbers: their errors are 0.06 and 0.04
+
+
+def test_jpeg_is_that_of_opencv(hr):
+    (plain, *_), (jpeg, *_) = (on_the_fly(hr, BlurRecipe(jpeg_quality=quality)) for quality in (None, 20))
+    levels = (plain['lq'] * 255).round().byte().permute(1, 2, 0).numpy()[..., ::-1].copy()
+    expected = cv2.imdecode(cv2.imencode('.jpg', levels, [cv2.IMWRITE_JPEG_QUALITY, 20])[1], cv2.IMREAD_COLOR)
+    assert np.array_equal((jpeg['lq'] * 255).round().byte().permute(1, 2, 0).numpy(), expected[..., ::-1])
+    assert np.abs(expected.astype(int) - levels).max() > 5
+
+
+def test_neither_order_nor_subset_matters(hr, tmp_path):
+    prepare(hr, tmp_path / 'all', BlurRecipe(noise=3))
+    shutil.copytree(hr, tmp_path / 'one')
+    for name in NAMES[:2]:
+        (tmp_path / 'one' / f'{name}.png').unlink()
+    prepare(tmp_path / 'one', tmp_path / 'out', BlurRecipe(noise=3))
+    for file in ('LR/c.png', 'kernels/c.mat', 'kernels/c.png'):
+        assert (tmp_path / 'out' / file).read_bytes() == (tmp_path / 'all' / file).read_bytes()
+    assert (tmp_path / 'all/LR/c.png').read_bytes() != (tmp_path / 'all/LR/a.x.png').read_bytes()
+
+
+def test_gray_images_stay_gray(tmp_path):
+    write_image(tmp_path / 'HR/a.png', np.arange(900, dtype=np.uint16).reshape(30, 30).astype(np.uint8))
+    prepare(tmp_path / 'HR', tmp_path / 'out', BlurRecipe(scale=2, noise=1, jpeg_quality=80))
+    assert cv2.imread(str(tmp_path / 'out/LR/a.png'), -1).shape == (15, 15)
+    assert verify(tmp_path / 'HR', tmp_path / 'out') == []
+
+
+def test_manifest_tells_all(hr, kernels, tmp_path):
+    recipe = BlurRecipe(family=str(kernels), seed=2)
+    prepare(hr, tmp_path / 'out', recipe)
+    manifest = json.loads((tmp_path / 'out/manifest.json').read_text())
+    assert manifest['recipe'] == recipe.model_dump() | {'kernel_size': 19}
+    assert set(manifest['versions']) == {'dkp_plugin', 'torch', 'numpy', 'opencv'}
+    assert set(manifest['kernel_files']) == {'gray.png', 'long.png'} and set(manifest['images']) == set(NAMES)
+    for name, record in manifest['images'].items():
+        draw = torch.rand(1, 1, generator=image_generator(2, name)).item()
+        assert record['kernel_file'] == ('gray.png' if draw < 0.5 else 'long.png')
+        assert record['kernel'] == manifest['kernel_files'][record['kernel_file']]
+        assert len(record['hr']) == len(record['lr']) == 64
+
+    prepare(hr, tmp_path / 'gaussian', BlurRecipe())
+    manifest = json.loads((tmp_path / 'gaussian/manifest.json').read_text())
+    assert manifest['recipe']['variance_range'] == [0.7, 10] and manifest['recipe']['kernel_size'] == 19
+
+
+# Verification
+
+
+def change_pixel(path):
+    image = cv2.imdecode(np.frombuffer(path.read_bytes(), np.uint8), -1)
+    image[0, 0, 0] ^= 1
+    path.write_bytes(cv2.imencode('.png', image)[1].tobytes())
+
+
+def reencode(path):
+    image = cv2.imdecode(np.frombuffer(path.read_bytes(), np.uint8), -1)
+    path.write_bytes(cv2.imencode('.png', image, [cv2.IMWRITE_PNG_COMPRESSION, 0])[1].tobytes())
+
+
+def test_every_difference_is_one_line(hr, tmp_path):
+    out = tmp_path / 'out'
+    prepare(hr, out, BlurRecipe(scale=2))
+    reencode(out / 'LR/c.png')  # no difference
+    assert verify(hr, out) == []
+
+    change_pixel(out / 'LR/a.x.png')
+    (out / 'LR/c.png').unlink()
+    (out / 'LR/extra.png').write_bytes(b'')
+    write_kernel(out / 'kernels/c.mat', torch.ones(1, 1, 11, 11) / 121, 'aligned', 2)
+    (out / 'kernels/a.x.mat').write_bytes(b'no kernel')
+    change_pixel(hr / f'{NAMES[0]}.png')
+    expected = [
+        (hr / f'{NAMES[0]}.png', 'its pixels are not those of the manifest'),
+        (out / 'LR/a.x.png', 'its pixels are not those of the manifest'),
+        (out / 'kernels/a.x.mat', 'not a readable kernel file'),
+        (out / 'LR/c.png', 'No such file'),
+        (out / 'kernels/c.mat', 'is not the kernel of the manifest'),
+        (out / 'LR/extra.png', 'is not in the manifest'),
+    ]
+    lines = verify(hr, out)
+    assert len(lines) == len(expected) and not any('\n' in line for line in lines)
+    for file, message in expected:
+        assert any(str(file) in line and message in line for line in lines), (file, message)
+
+
+def test_other_hr_images_are_differences(hr, tmp_path):
+    prepare(hr, tmp_path / 'out', BlurRecipe(scale=2))
+    (hr / 'c.png').rename(hr / 'd.png')
+    assert verify(hr, tmp_path / 'out') == [f'{hr}: has no image c', f'{hr}/d.png: is not in the manifest']
+
+
+def test_a_recipe_that_makes_something_else_is_a_difference(hr, tmp_path):
+    out = tmp_path / 'out'
+    prepare(hr, out, BlurRecipe(scale=2, noise=2))
+    manifest = json.loads((out / 'manifest.json').read_text())
+    manifest['recipe']['noise'] = 3
+    manifest['versions']['torch'] = '1.0'
+    (out / 'manifest.json').write_text(json.dumps(manifest))
+    lines = verify(hr, out)
+    assert lines[:3] == [f'{name}: another LR image is made now than the manifest says' for name in sorted(NAMES)]
+    assert lines[3:] == [f'versions: torch 1.0 then, {torch.__version__} now']
+    manifest['recipe']['seed'] = 1
+    (out / 'manifest.json').write_text(json.dumps(manifest))
+    assert verify(hr, out)[:3] == [
+        f'{name}: another kernel is drawn now than the manifest says' for name in sorted(NAMES)
+    ]
+
+
+def test_folder_of_kernels_may_move_but_not_change(hr, kernels, tmp_path):
+    prepare(hr, tmp_path / 'out', BlurRecipe(family=str(kernels)))
+    moved = kernels.rename(tmp_path / 'moved')
+    with pytest.raises(OptionError, match='nor a folder of kernels'):
+        verify(hr, tmp_path / 'out')
+    assert verify(hr, tmp_path / 'out', family=str(moved)) == []
+    write_image(moved / 'gray.png', np.eye(9, dtype=np.uint8))
+    assert verify(hr, tmp_path / 'out', family=str(moved))[0] == f'{moved}: gray.png differs'
+
+
+@pytest.mark.parametrize(
+    ('content', 'message'),
+    [
+        (None, 'manifest.json: not a readable manifest'),
+        ('{', 'manifest.json: not a readable manifest'),
+        ('[]', 'manifest.json: not a manifest'),
+        ('{"versions": {}, "images": {}}', 'manifest.json: recipe: missing'),
+        ('{"recipe": {"scale": 5}, "versions": {}, "images": {}}', 'manifest.json: recipe:scale: 5 is not allowed'),
+    ],
+)
+def test_unreadable_manifest(content, message, hr, tmp_path):
+    (tmp_path / 'out').mkdir()
+    if content is not None:
+        (tmp_path / 'out/manifest.json').write_text(content)
+    with pytest.raises(OptionError) as error:
+        verify(hr, tmp_path / 'out')
+    assert message in str(error.value) and '\n' not in str(error.value)
+
+
+# What is refused
+
+
+def test_nothing_is_overwritten(hr, tmp_path):
+    (tmp_path / 'out').mkdir()
+    with pytest.raises(UserError, match='out: is there already; nothing was written'):
+        prepare(hr, tmp_path / 'out', BlurRecipe())
+    assert list((tmp_path / 'out').iterdir()) == []
+
+
+def test_failure_leaves_nothing(hr, tmp_path):
+    (hr / 'z.png').write_bytes(b'no image')
+    with pytest.raises(UserError, match=r'z\.png: not a readable image'):
+        prepare(hr, tmp_path / 'out', BlurRecipe())
+    write_image(hr / 'z.png', np.zeros((8, 8), np.uint8))
+    with pytest.raises(UserError, match='z: kernel size 19 is larger than the image of 8x8 pixels'):
+        prepare(hr, tmp_path / 'out', BlurRecipe())
+    assert [path.name for path in tmp_path.iterdir()] == ['HR']
+
+
+@pytest.mark.parametrize(
+    ('options', 'message'),
+    [
+        (
+            {'family': 'box'},
+            "kernel_family: 'box' is not one of gaussian, motion, line, levin, nor a folder of kernels",
+        ),
+        ({'family': 'levin'}, 'kernel_family: levin: datasets/kernels/levin has to hold the kernels of Levin'),
+        ({'family': 'my kernels', 'variance_range': (1, 2)}, 'variance_range: (1.0, 2.0) is of no use to the kernels'),
+        ({'kernel_size': 8}, 'kernel_size: 8 is not an odd number'),
+        ({'family': 'HR'}, 'is a picture in colour; a kernel is a gray one'),
+    ],
+)
+def test_recipes_that_cannot_be_followed(options, message, hr, kernels, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(UserError) as error:
+        prepare(hr, tmp_path / 'out', BlurRecipe(**options))
+    assert message in str(error.value) and '\n' not in str(error.value)
+    assert not (tmp_path / 'out').exists()
+
+
+# Kernels of any size
+
+
+def test_kernel_that_fits_keeps_its_values():
+    kernel = torch.tensor([[0, 2, 0], [2, 4, 2], [0, 2, 0]], dtype=torch.float64)  # its centre of mass is a pixel
+    fitted = fit_to_grid(torch.nn.functional.pad(kernel, (0, 9, 4, 0)), 9, 6.0)
+    expected = torch.zeros(1, 1, 9, 9, dtype=torch.float64)
+    expected[0, 0, 5:8, 5:8] = kernel / 12
+    torch.testing.assert_close(fitted, expected)
+
+
+def test_shift_by_a_part_of_a_pixel_is_bilinear():
+    fitted = fit_to_grid(torch.ones(1, 1, dtype=torch.float64), 5, 2.25)
+    expected = torch.zeros(1, 1, 5, 5, dtype=torch.float64)
+    expected[0, 0, 2:4, 2:4] = torch.tensor([[9, 3], [3, 1]]) / 16
+    torch.testing.assert_close(fitted, expected)
+
+
+@pytest.mark.parametrize(('shape', 'centre'), [((40, 40), 9.0), ((12, 31), 10.5), ((70, 5), 7.5), ((9, 8), 10.5)])
+def test_mass_and_centre_are_kept_and_large_kernels_shrink(shape, centre, rng):
+    kernel = torch.rand(*shape, generator=rng, dtype=torch.float64)
+    fitted = fit_to_grid(kernel, 19, centre)
+    assert fitted.shape == (1, 1, 19, 19) and fitted.min() >= 0
+    torch.testing.assert_close(fitted.sum(), torch.tensor(1.0, dtype=torch.float64))
+    torch.testing.assert_close(centre_of_mass(fitted)[0], torch.tensor([centre, centre], dtype=torch.float64))
+
+
+def test_shrinking_keeps_the_proportions():
+    line = torch.zeros(101, 101, dtype=torch.float64)
+    line[50, :] = 1  # uniform motion of 101 pixels; room for 9 on both sides of the middle
+    fitted = fit_to_grid(line, 19, 9.0)[0, 0]
+    assert fitted[9].sum() == pytest.approx(1)
+    # 101 points, evenly from 0 to 18: each pixel gets 100 / 18 of them; those at the ends, where one half is missing,
+    # get the points within one pixel, 0, 0.18, ..., 0.9, with weights 1 - 0.18 n: 6 - 0.18 * 15 = 3.3.
+    assert fitted[9, 1:-1].numpy() * 101 == pytest.approx(100 / 18, abs=0.05)
+    assert fitted[9, [0, -1]].numpy() * 101 == pytest.approx(3.3)
+
+
+def test_a_trace_far_off_does_not_shrink_a_kernel():
+    kernel = torch.zeros(61, 61, dtype=torch.float64)
+    kernel[30, 30] = 1
+    kernel[0, 0] = 1e-4
+    assert fit_to_grid(kernel, 11, 5.0)[0, 0, 5, 5] == 1
+
+
+def test_kernel_files_of_every_kind(tmp_path):
+    matrix = np.array([[1, 2, 3], [2, 0, 0]])
+    scipy.io.savemat(tmp_path / 'key.mat', {'Kernel': matrix, 'other': np.ones((4, 4)), 'scale': 2})
+    scipy.io.savemat(tmp_path / 'single.mat', {'k': matrix.astype(np.uint8), 'scale': 2, 'convention': 'released'})
+    np.save(tmp_path / 'array.npy', matrix - 1e-9)
+    write_image(tmp_path / 'gray.png', (20 * matrix).astype(np.uint8))
+    for file in ('key.mat', 'single.mat', 'array.npy', 'gray.png'):
+        kernel = read_kernel((tmp_path / file).read_bytes(), file)
+        assert kernel.dtype == np.float64
+        np.testing.assert_allclose(kernel, matrix / 8, atol=1e-7)
+
+    family = FolderFamily(2, 7, 3.0, tmp_path)
+    assert family.names == ('array.npy', 'key.mat', 'single.mat')  # pictures beside kernel files only show them
+    params = torch.tensor([[0.0], [0.34], [0.99999], [1.0]])
+    assert family.index(params).tolist() == [0, 1, 2, 2]
+    assert family.render(params).shape == (4, 1, 7, 7) and family.render(params).dtype == torch.float32
+
+
+@pytest.mark.parametrize(
+    ('fields', 'message'),
+    [
+        ({'a': np.ones((2, 2)), 'b': np.ones((2, 2))}, "neither a key Kernel nor a single matrix; it has ['a', 'b']"),
+        ({'Kernel': np.zeros((3, 3))}, 'the kernel has sum 0; allowed are positive, finite numbers'),
+        ({'Kernel': np.full((3, 3), np.nan)}, 'the kernel has sum nan'),
+        ({'Kernel': np.ones((3, 3)) * 1j}, 'holds complex128 of shape (3, 3)'),
+        ({'Kernel': np.ones((3, 3, 2))}, 'holds float64 of shape (3, 3, 2)'),
+    ],
+)
+def test_files_without_a_kernel(fields, message, tmp_path):
+    scipy.io.savemat(tmp_path / 'x.mat', fields)
+    with pytest.raises(UserError) as error:
+        read_kernel((tmp_path / 'x.mat').read_bytes(), 'x.mat')
+    assert str(error.value).startswith('x.mat: ') and message in str(error.value)
+
+
+@pytest.mark.parametrize('convention', ['aligned', 'released'])
+@pytest.mark.parametrize('scale', [2, 3, 4, 8])
+def test_levin_kernels_lie_where_the_convention_has_them(scale, convention, shared_data, monkeypatch):
+    monkeypatch.setattr(synthesis, 'LEVIN_FOLDER', shared_data / 'kernels' / 'levin')
+    recipe = BlurRecipe(family='levin', scale=scale, convention=convention)
+    made = recipe.build()
+    assert len(made.family.names) == 8
+    kernels = made.family.kernels
+    size = {2: 11, 3: 15, 4: 19, 8: 21}[scale]
+    assert kernels.shape == (8, 1, size, size)
+    centre = size // 2 + (scale - 1) / 2 * {'aligned': 1, 'released': -1}[convention]
+    assert (centre_of_mass(kernels) - centre).abs().max() < 1e-9
+    assert (kernels.sum((1, 2, 3)) - 1).abs().max() < 1e-12
+
+
+def test_versions_name_what_the_pixels_depend_on():
+    assert blur_manifest.VERSIONS['numpy'] == np.__version__ and blur_manifest.VERSIONS['opencv'] == cv2.__version__
