@@ -1,0 +1,275 @@
+"""The benchmark sets of the field: find them in their usual archives, check them, arrange them in one layout.
+
+The layout is ``<set>/HR/<image>.png``, or ``RealSRSet/LQ/<image>.png`` where there is no truth. ``benchmarks.json``
+names the images of each set, their other names (SelfExSR numbers all sets in the order of their names; BSD100 has the
+numbers of the Berkeley segmentation data), and the checksum of the pixels where it is known. Copies of a set differ in
+how far they are cropped, so the checksum is of the image cut to a multiple of 12 at the top left, which all contain.
+"""
+
+import json
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from importlib.resources import files
+from pathlib import Path, PurePath
+
+from pydantic import BaseModel, ConfigDict
+from torch import Tensor
+
+from dkp_plugin.data.archives import read_content, walk
+from dkp_plugin.data.pixels import encode_png, pixel_digest
+from dkp_plugin.errors import ImageError, UserError
+from dkp_plugin.file_io import IMAGE_SUFFIXES, decode_image, write_bytes
+
+PNG_COMPRESSION = 6
+HR_MULTIPLE = 12
+KNOWN_LAYOUTS = 'Set5/baby.png, Set5/HR/baby.png, Set5/original/baby.png, Set5/image_SRF_4/img_001_SRF_4_HR.png'
+_ENDINGS_OF_SETS = r'([ _.-](sr|hr|gt|original|master|main|\(\d+\)|zip|tar|gz|tgz))*'
+_FOLDERS_OF_HR_IMAGES = r'hr|gt|gtmod\d+|original|image_srf_\d+'
+
+
+class BenchmarkImage(BaseModel):
+    """An image of a set: its names in other copies, and the checksum of its pixels if that is known."""
+
+    model_config = ConfigDict(extra='forbid')
+    other_names: list[str] = []
+    sha256: str | None = None
+
+
+class Benchmark(BaseModel):
+    """A set: its names in other copies, the folder of its images (HR or LQ), and the images by name."""
+
+    model_config = ConfigDict(extra='forbid')
+    other_names: list[str] = []
+    folder: str
+    images: dict[str, BenchmarkImage]
+
+    def find_name(self, stem: str) -> str | None:
+        """Name of the image that a file name without extension stands for; None: no image of the set."""
+        stem = re.sub(r'(_srf_\d+)?_(hr|gt)$', '', stem.lower())
+        stem = re.sub(r'^img_?(\d+)$', lambda match: f'img_{int(match[1]):03d}', stem)
+        names = (name for name, image in self.images.items() if stem in (name.lower(), *image.other_names))
+        return next(names, None)
+
+    def crop(self, image: Tensor) -> Tensor:
+        """Cut an HR image (C, H, W) to a multiple of 12 at the top left; LQ images stay whole."""
+        if self.folder != 'HR':
+            return image
+        height, width = (side - side % HR_MULTIPLE for side in image.shape[-2:])
+        return image[:, :height, :width]
+
+    def is_changed(self, name: str, image: Tensor) -> bool:
+        """Whether an image's pixels are other than recorded."""
+        recorded = self.images[name].sha256
+        return recorded is not None and pixel_digest(self.crop(image)) != recorded
+
+
+def load_benchmarks() -> dict[str, Benchmark]:
+    """Read ``benchmarks.json``."""
+    content = json.loads(files(__package__).joinpath('benchmarks.json').read_text(encoding='utf-8'))
+    return {name: Benchmark(**benchmark) for name, benchmark in content.items()}
+
+
+def locate(path: PurePath, benchmarks: dict[str, Benchmark]) -> str | None:
+    """Name of the set in whose folder of HR (or LQ) images a file lies; None: in none.
+
+    The last folder or archive on the path that is called like a set decides. Below it only folders of HR images may
+    follow, so that LR images of the same names are left alone.
+    """
+    parts = [part.lower() for part in path.parent.parts]
+    for depth in range(len(parts), 0, -1):
+        for name, benchmark in benchmarks.items():
+            names = '|'.join(map(str.lower, [name, *benchmark.other_names]))
+            if re.fullmatch(f'({names}){_ENDINGS_OF_SETS}', parts[depth - 1]):
+                allowed = _FOLDERS_OF_HR_IMAGES if benchmark.folder == 'HR' else benchmark.folder.lower()
+                return name if all(re.fullmatch(allowed, part) for part in parts[depth:]) else None
+    return None
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """A file that holds an image of a set."""
+
+    content: bytes
+    path: str
+    is_changed: bool
+    num_pixels: int
+
+    def is_better_than(self, other: 'Candidate | None') -> bool:
+        """Recorded pixels are better than others, and the larger of two copies than the one cropped further."""
+        rank = not self.is_changed, self.num_pixels
+        return other is None or rank > (not other.is_changed, other.num_pixels)
+
+    def decode(self) -> Tensor:
+        """The image, (C, H, W) in [0, 1]."""
+        return decode_image(self.content, self.path)
+
+
+@dataclass
+class Findings:
+    """What the sources hold of a set: the best candidate of each image, and why others cannot be used."""
+
+    candidates: dict[str, Candidate] = field(default_factory=dict)
+    unreadable: dict[str, str] = field(default_factory=dict)
+    unknown: list[str] = field(default_factory=list)
+
+    def add(self, path: PurePath, name: str, content: bytes, benchmark: Benchmark) -> None:
+        """Take a file into account.
+
+        Raises:
+            ImageError: if it is no image.
+        """
+        image = decode_image(content, str(path))
+        num_pixels = image.shape[-2] * image.shape[-1]
+        candidate = Candidate(content, str(path), benchmark.is_changed(name, image), num_pixels)
+        if candidate.is_better_than(self.candidates.get(name)):
+            self.candidates[name] = candidate
+
+
+def find_images(sources: Iterable[Path], benchmarks: dict[str, Benchmark]) -> dict[str, Findings]:
+    """Search folders and archives for the images of the sets.
+
+    Raises:
+        UserError: for a source that is neither a folder nor a readable archive.
+    """
+    found: dict[str, Findings] = {}
+    for source in sources:
+        for path, read in walk(source):
+            if path.suffix.lower() not in IMAGE_SUFFIXES or path.name.startswith('.'):
+                continue
+            if (set_name := locate(path, benchmarks)) is None:
+                continue
+            findings = found.setdefault(set_name, Findings())
+            name = benchmarks[set_name].find_name(path.stem)
+            if name is None:
+                findings.unknown.append(path.name)
+                continue
+            try:
+                findings.add(path, name, read_content(path, read), benchmarks[set_name])
+            except ImageError as error:
+                findings.unreadable[name] = str(error)
+    return found
+
+
+@dataclass
+class SetReport:
+    """What became of a set: names of its images by what happened to them.
+
+    Attributes:
+        name: The set.
+        folder: Where its images are.
+        num_images: How many belong to it.
+        written: Images written now.
+        kept: Images that were there already, with the same pixels where the sources have them, too.
+        missing: Images neither there nor in the sources, with the reason if a file could not be read.
+        changed: Images there whose pixels are not those recorded.
+        unrecorded: Images there without a record of their pixels.
+        unknown: Files of the sources in the set's folders that no image of the set is called like.
+    """
+
+    name: str
+    folder: Path
+    num_images: int
+    written: list[str] = field(default_factory=list)
+    kept: list[str] = field(default_factory=list)
+    missing: list[str] = field(default_factory=list)
+    changed: list[str] = field(default_factory=list)
+    unrecorded: list[str] = field(default_factory=list)
+    unknown: list[str] = field(default_factory=list)
+
+    @property
+    def is_complete(self) -> bool:
+        """Whether all images are there, with the recorded pixels where there is a record."""
+        return not (self.missing or self.changed)
+
+    def lines(self) -> list[str]:
+        """The report in words."""
+        present = len(self.written) + len(self.kept)
+        lines = [
+            f'{self.folder}: {present} of {self.num_images} images, '
+            f'{len(self.written)} written, {len(self.kept)} there already'
+        ]
+        if self.missing:
+            lines.append(f'  missing: {_enumerate(self.missing)}')
+            if self.unknown:
+                lines.append(f'  files not recognised: {_enumerate(self.unknown)}')
+        if self.changed:
+            lines.append(
+                f'  other pixels than recorded, so figures will not compare with others: {_enumerate(self.changed)}'
+            )
+        checked = present - len(self.unrecorded)
+        lines.append(f'  pixels as recorded: {checked - len(self.changed)}')
+        if self.unrecorded:
+            lines.append(f'  no record of their pixels, so only the names were checked: {_enumerate(self.unrecorded)}')
+        return lines
+
+
+def _enumerate(names: list[str], limit: int = 10) -> str:
+    rest = len(names) - limit
+    return ', '.join(names[:limit]) + (f' and {rest} more' if rest > 0 else '')
+
+
+def arrange(sources: Iterable[Path], out: Path, crop: bool = False) -> list[SetReport]:
+    """Copy the images of the sets to ``<out>/<set>/<folder>/<image>.png``, without loss and without alpha channel.
+
+    Args:
+        sources: Folders, zip files and tar files, with any of the usual layouts inside.
+        out: Folder of all sets.
+        crop: Whether HR images are cut to a multiple of 12 at the top left.
+
+    Returns:
+        A report on each set of which the sources have an image.
+
+    Raises:
+        UserError: if the sources have none or cannot be read, or if files that are there have other pixels; then
+            nothing is written.
+    """
+    benchmarks, sources = load_benchmarks(), list(sources)
+    found = find_images(sources, benchmarks)
+    if not any(findings.candidates for findings in found.values()):
+        raise UserError(
+            f'{", ".join(map(str, sources))}: no image of {", ".join(benchmarks)}; known layouts: {KNOWN_LAYOUTS}'
+        )
+    folders = {set_name: out / set_name / benchmarks[set_name].folder for set_name in found}
+    conflicts = [
+        str(path)
+        for set_name, findings in found.items()
+        for name, candidate in findings.candidates.items()
+        if (path := folders[set_name] / f'{name}.png').exists()
+        and pixel_digest(_read(path)) != pixel_digest(_prepare(candidate, benchmarks[set_name], crop))
+    ]
+    if conflicts:
+        raise UserError(f'there already with other pixels: {_enumerate(conflicts)}; nothing was written')
+    return [
+        _arrange_set(set_name, benchmarks[set_name], findings, folders[set_name], crop)
+        for set_name, findings in found.items()
+    ]
+
+
+def _arrange_set(set_name: str, benchmark: Benchmark, findings: Findings, folder: Path, crop: bool) -> SetReport:
+    """Write the images of a set that are not there yet, and check all that are there then."""
+    report = SetReport(set_name, folder, len(benchmark.images), unknown=findings.unknown)
+    for name, record in benchmark.images.items():
+        path = folder / f'{name}.png'
+        if path.exists():
+            report.kept.append(name)
+        elif name in findings.candidates:
+            image = _prepare(findings.candidates[name], benchmark, crop)
+            write_bytes(path, encode_png(image, PNG_COMPRESSION))
+            report.written.append(name)
+        else:
+            report.missing.append(findings.unreadable.get(name, name))
+            continue
+        if record.sha256 is None:
+            report.unrecorded.append(name)
+        elif benchmark.is_changed(name, _read(path)):
+            report.changed.append(name)
+    return report
+
+
+def _prepare(candidate: Candidate, benchmark: Benchmark, crop: bool) -> Tensor:
+    return benchmark.crop(candidate.decode()) if crop else candidate.decode()
+
+
+def _read(path: Path) -> Tensor:
+    return decode_image(path.read_bytes(), str(path))
