@@ -1,5 +1,7 @@
 """Double-DIP, a baseline of the DKP paper: the kernel network alone, fitted to the LR image; no prior on kernels."""
 
+from collections.abc import Iterable
+
 import torch
 from basicsr.utils.registry import ARCH_REGISTRY
 from pydantic import NonNegativeInt, PositiveFloat, PositiveInt
@@ -7,13 +9,11 @@ from torch import Tensor
 
 from dkp_plugin.archs.initialise import build_initialised
 from dkp_plugin.archs.kernel_fcn_arch import KernelFCN
-from dkp_plugin.degradation import Degradation
-from dkp_plugin.estimators.base import KernelEstimator
-from dkp_plugin.losses import data_loss
+from dkp_plugin.estimators.residual_descent import ResidualDescent
 
 
 @ARCH_REGISTRY.register()
-class DoubleDIP(KernelEstimator):
+class DoubleDIP(ResidualDescent):
     """Kernel network that descends the LR residual, one step per call.
 
     Args:
@@ -31,28 +31,16 @@ class DoubleDIP(KernelEstimator):
         lr: PositiveFloat = 1e-4,
         ssim_iters: NonNegativeInt = 400,
     ) -> None:
-        super().__init__()
-        self.num_layers, self.num_units, self.lr, self.ssim_iters = num_layers, num_units, lr, ssim_iters
+        super().__init__(lr, ssim_iters)
+        self.num_layers, self.num_units = num_layers, num_units
 
-    def reset(self, lq: Tensor, degradation: Degradation, generator: torch.Generator) -> None:
-        self.lq, self.degradation, self.iteration = lq, degradation, 0
+    def start(self, generator: torch.Generator, device: torch.device) -> Iterable[Tensor]:
+        kernel_size = self.degradation.kernel_size
         self.net = build_initialised(
-            lambda: KernelFCN(degradation.kernel_size, num_units=self.num_units, num_layers=self.num_layers),
-            generator,
-            lq.device,
+            lambda: KernelFCN(kernel_size, num_units=self.num_units, num_layers=self.num_layers), generator, device
         )
-        self.code = self.net.random_code(generator).to(lq.device)
-        self.optimizer = torch.optim.Adam(self.net.parameters(), lr=self.lr)
+        self.code = self.net.random_code(generator).to(device)
+        return self.net.parameters()
 
-    def forward(self) -> Tensor:
-        with torch.no_grad():
-            return self.net(self.code)
-
-    def step(self, x: Tensor) -> dict[str, Tensor]:
-        y = self.degradation.A(x, self.net(self.code))
-        residual = data_loss(y, self.lq, use_ssim=self.iteration < self.ssim_iters)
-        self.optimizer.zero_grad()
-        residual.backward()
-        self.optimizer.step()
-        self.iteration += 1
-        return {'l_k_residual': residual.detach()}
+    def kernel(self) -> Tensor:
+        return self.net(self.code)
