@@ -1,0 +1,80 @@
+"""Training data for kernel priors: synthetic kernels, drawn on the fly."""
+
+from collections.abc import Sequence
+from typing import Any, Literal
+
+import torch
+from basicsr.utils.registry import DATASET_REGISTRY
+from pydantic import BaseModel, ConfigDict, NonNegativeFloat, PositiveInt
+from torch import Tensor
+from torch.utils.data import Dataset
+
+from dkp_plugin.alternation import image_generator
+from dkp_plugin.errors import OptionError
+from dkp_plugin.kernels import build_family, check_kernel_size, default_kernel_size, kernel_centre
+from dkp_plugin.options import parse_section
+
+
+class KernelDatasetOptions(BaseModel):
+    """Option keys of :class:`KernelDataset`; those without a word here are BasicSR's."""
+
+    model_config = ConfigDict(extra='forbid')
+    name: str
+    type: str
+    phase: Literal['train', 'val', 'test'] = 'train'
+    scale: Literal[2, 3, 4, 8]
+    kernel_family: str = 'gaussian'
+    kernel_size: int | None = None
+    variance_range: tuple[float, float] | None = None
+    length_range: tuple[float, float] | None = None
+    noise: NonNegativeFloat = 0.0
+    num_kernels: PositiveInt
+    seed: int = 0
+    use_shuffle: bool = True
+    num_worker_per_gpu: int = 0
+    batch_size_per_gpu: PositiveInt = 100
+    dataset_enlarge_ratio: PositiveInt = 1
+    prefetch_mode: Literal['cpu', 'cuda'] | None = None
+    pin_memory: bool = False
+
+
+@DATASET_REGISTRY.register()
+class KernelDataset(Dataset):
+    """Random kernels of a family (see :mod:`dkp_plugin.kernels`), in the convention ``released``.
+
+    Kernel number i depends on ``seed`` and i alone, so nothing is stored and every i >= 0 has one; ``num_kernels`` is
+    how many make an epoch. An item holds ``kernel``: float32 (1, K, K), non-negative, of sum 1 before ``noise``.
+
+    ``noise`` is the upper end of the uniform noise that is added to each pixel: without it the zeros around a kernel
+    would be points of infinite density (dequantisation). Keys: :class:`KernelDatasetOptions`.
+
+    Raises:
+        OptionError: for an unknown family, a key that it does not take, or an even kernel size.
+    """
+
+    def __init__(self, opt: dict[str, Any]) -> None:
+        self.opt = opt
+        self.options = options = parse_section(KernelDatasetOptions, opt, f'datasets: {opt.get("name")}')
+        kernel_size = default_kernel_size(options.scale) if options.kernel_size is None else options.kernel_size
+        ranges = {'variance_range': options.variance_range, 'length_range': options.length_range}
+        try:
+            check_kernel_size(kernel_size)
+            centre = kernel_centre(kernel_size, options.scale, 'released')
+            self.family = build_family(options.kernel_family, options.scale, kernel_size, centre, **ranges)
+        except ValueError as error:
+            raise OptionError(f'datasets: {options.name}: {error}') from None
+
+    def __len__(self) -> int:
+        return self.options.num_kernels
+
+    def __getitem__(self, index: int) -> dict[str, Tensor]:
+        return self.__getitems__([index])[0]
+
+    def __getitems__(self, indices: Sequence[int]) -> list[dict[str, Tensor]]:
+        """Make the items of a batch at once, as PyTorch's loader asks where it can; that is far quicker."""
+        generators = [image_generator(self.options.seed, f'kernel {index}') for index in indices]
+        params = torch.cat([self.family.sample(1, generator) for generator in generators])
+        shape = (1, self.family.kernel_size, self.family.kernel_size)
+        noise = torch.stack([torch.rand(shape, generator=generator) for generator in generators])
+        kernels = self.family.render(params) + self.options.noise * noise
+        return [{'kernel': kernel} for kernel in kernels]

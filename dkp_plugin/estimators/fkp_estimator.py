@@ -1,0 +1,99 @@
+"""FKP (Liang et al., CVPR 2021) as DIP-FKP uses it: the code of a normalizing flow, fitted to the LR image."""
+
+from collections.abc import Iterable
+from pathlib import Path
+
+import torch
+from basicsr.utils.registry import ARCH_REGISTRY
+from pydantic import NonNegativeInt, PositiveFloat
+from torch import Tensor
+
+from dkp_plugin.archs.kernel_flow_arch import KernelFlow
+from dkp_plugin.errors import UserError
+from dkp_plugin.estimators.flow_weights import SHIPPED, load_kernel_flow, shipped_names
+from dkp_plugin.estimators.residual_descent import ResidualDescent
+from dkp_plugin.kernels import crop_kernel
+
+
+def project_to_sphere(code: Tensor, radius: float) -> Tensor:
+    """Scale codes (B, D) to norm ``radius``."""
+    return code * (radius / code.norm(dim=1, keepdim=True))
+
+
+@ARCH_REGISTRY.register()
+class FKP(ResidualDescent):
+    """Flow-based kernel prior: of the kernels that a trained flow generates, the one that explains the LR image best.
+
+    The code starts at random and stays on a sphere of radius K - 1, close to sqrt(D) = K, where the mass of a Gaussian
+    in D = K^2 dimensions lies; it is put back after every step of Adam.
+
+    The flow knows kernels of the convention ``released``. For the others the kernel is turned by 180 degrees, which
+    maps the centre K // 2 - (s - 1) / 2 to K // 2 + (s - 1) / 2. This loses nothing, while a shift by s - 1 pixels
+    pushes the kernel over the edge of its grid, and every family of kernels holds with a kernel also the turned one.
+
+    Args:
+        pretrained: ``auto``: the weights that the package ships for ``kernel_family`` and the scale, the kernel cut or
+            padded to the kernel size of the run; or a file: ``.safetensors``, BasicSR's ``.pth`` or the released
+            ``.pt``. A file says nothing of its scale, so its kernel size must be that of the run.
+        kernel_family: Family of the shipped weights: ``gaussian`` or ``motion``.
+        lr: Learning rate of Adam, for the code.
+        freeze_iters: Calls of ``step`` before the kernel moves, so that the image takes shape first.
+        ssim_iters: Calls of ``step`` with the residual 1 - SSIM, before the mean squared error takes over; should be
+            the restorer's own number.
+
+    Raises:
+        ValueError: for a kernel family without weights.
+        UserError: for a file that cannot be used; for another scale or kernel size by ``reset``.
+    """
+
+    def __init__(
+        self,
+        pretrained: str = 'auto',
+        kernel_family: str = 'gaussian',
+        lr: PositiveFloat = 0.5,
+        freeze_iters: NonNegativeInt = 75,
+        ssim_iters: NonNegativeInt = 400,
+    ) -> None:
+        super().__init__(lr, ssim_iters)
+        families = sorted({name.rpartition('_x')[0] for name in shipped_names()})
+        if kernel_family not in families:
+            raise ValueError(f'kernel_family: {kernel_family!r} is not one of {", ".join(families)}')
+        self.kernel_family, self.freeze_iters = kernel_family, freeze_iters
+        self.path = None if pretrained == 'auto' else Path(pretrained).expanduser()
+        self.flow = None if self.path is None else load_kernel_flow(self.path)
+
+    def _build_flow(self) -> KernelFlow:
+        """The flow for the degradation of this image."""
+        if self.path is None:
+            name = f'{self.kernel_family}_x{self.degradation.scale}'
+            if name not in shipped_names():
+                allowed = ', '.join(shipped_names())
+                raise UserError(f'pretrained: auto: found no weights {name}, expected one of {allowed}, or a file')
+            return load_kernel_flow(SHIPPED / f'{name}.safetensors')
+        found, expected = int(self.flow.kernel_size), self.degradation.kernel_size
+        if found != expected:
+            raise UserError(
+                f'{self.path}: found a flow of kernel size {found}, expected {expected} '
+                f'for scale {self.degradation.scale}'
+            )
+        return self.flow
+
+    def start(self, generator: torch.Generator, device: torch.device) -> Iterable[Tensor]:
+        self.flow = self._build_flow().to(device)
+        self.radius = int(self.flow.kernel_size) - 1
+        code = torch.randn(1, len(self.flow.base_dist_mean), generator=generator).to(device)
+        self.code = project_to_sphere(code, self.radius).requires_grad_()
+        return [self.code]
+
+    def kernel(self) -> Tensor:
+        kernel = self.flow.decode(self.code)
+        if self.degradation.convention != 'released':
+            kernel = kernel.flip(-2, -1)
+        return crop_kernel(kernel, self.degradation.kernel_size)
+
+    def update(self) -> None:
+        if self.iteration < self.freeze_iters:
+            return
+        super().update()
+        with torch.no_grad():
+            self.code.copy_(project_to_sphere(self.code, self.radius))

@@ -1,0 +1,70 @@
+"""The model that trains a normalizing flow of blur kernels by maximum likelihood."""
+
+import math
+from typing import Any
+
+import torch
+from basicsr.models.sr_model import SRModel
+from basicsr.utils import get_root_logger
+from basicsr.utils.registry import MODEL_REGISTRY
+from torch import Tensor
+from torch.utils.data import DataLoader
+
+from dkp_plugin.errors import OptionError
+
+
+@MODEL_REGISTRY.register()
+class KernelFlowModel(SRModel):
+    """Trains ``network_g``, a :class:`~dkp_plugin.archs.kernel_flow_arch.KernelFlow`, on kernels.
+
+    The loss is the negative log-likelihood of the kernels' logits in nats per dimension. BasicSR's SRModel does the
+    rest: optimiser, schedule, checkpoints. It keeps no average of the weights (``ema_decay``), since the running
+    statistics of the batch normalisation would not belong to it; a learning rate that falls to zero does its work.
+    """
+
+    def init_training_settings(self) -> None:
+        train = self.opt['train']
+        if train.get('ema_decay', 0) != 0:
+            raise OptionError(
+                f'train: ema_decay: {train["ema_decay"]} is not 0, the only value that KernelFlowModel has'
+            )
+        self.net_g.train()
+        self.setup_optimizers()
+        self.setup_schedulers()
+
+    def feed_data(self, data: dict[str, Any]) -> None:
+        """Take ``kernel``, (B, 1, K, K), as a KernelDataset makes them."""
+        self.kernel = data['kernel'].to(self.device)
+
+    def _nll(self) -> Tensor:
+        """Negative log-likelihood of each kernel that was fed: (B,), in nats per dimension."""
+        flow = self.get_bare_model(self.net_g)
+        u, log_det = self.net_g(flow.to_logits(self.kernel))
+        return -(flow.base_log_prob(u) + log_det) / u.shape[1]
+
+    def optimize_parameters(self, current_iter: int) -> None:
+        """Take one step on the kernels that were fed."""
+        self.optimizer_g.zero_grad()
+        loss = self._nll().mean()
+        loss.backward()
+        self.optimizer_g.step()
+        self.log_dict = self.reduce_loss_dict({'l_nll': loss})
+
+    def dist_validation(self, dataloader: DataLoader, current_iter: int, tb_logger: Any, save_img: bool) -> None:
+        """Validate on the first process."""
+        if self.opt['rank'] == 0:
+            self.nondist_validation(dataloader, current_iter, tb_logger, save_img)
+
+    def nondist_validation(self, dataloader: DataLoader, current_iter: int, tb_logger: Any, save_img: bool) -> None:
+        """Log the mean negative log-likelihood of a dataset, with the running statistics."""
+        self.feed_data({'kernel': torch.cat([data['kernel'] for data in dataloader])})
+        self.net_g.eval()
+        with torch.no_grad():
+            nll = self._nll().mean().item()
+        self.net_g.train(self.is_train)
+        name = dataloader.dataset.opt['name']
+        get_root_logger().info(
+            f'Validation {name}: negative log-likelihood {nll:.4f} nats = {nll / math.log(2):.4f} bits per dimension'
+        )
+        if tb_logger:
+            tb_logger.add_scalar(f'metrics/{name}/nll', nll, current_iter)
