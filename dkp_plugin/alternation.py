@@ -24,6 +24,7 @@ class AlternationResult:
     Attributes:
         x: HR image, (1, C, s h, s w) in [0, 1].
         kernel: Kernel, (1, 1, K, K), non-negative, of sum 1.
+        expected_kernel_psnr: What the estimator's own doubt leads one to expect, in dB; None where it does not say.
         num_iter: Iterations that were run.
         best_iter: Iteration at whose end ``x`` and ``kernel`` were taken.
         curve: A row every ``CHECK_INTERVAL`` iterations: ``iteration``, the losses by name and, where early stopping is
@@ -32,6 +33,7 @@ class AlternationResult:
 
     x: Tensor
     kernel: Tensor
+    expected_kernel_psnr: float | None = None
     num_iter: int = 0
     best_iter: int = 0
     curve: list[dict[str, float]] = field(default_factory=list)
@@ -55,7 +57,7 @@ def alternate(
     lq: Tensor,
     degradation: Degradation,
     generator: torch.Generator,
-    num_iter: int,
+    num_iter: int | None = None,
     averaging: float = 0.0,
     early_stopping: EarlyStopping | None = None,
     on_iteration: Callable[[int], None] | None = None,
@@ -68,7 +70,7 @@ def alternate(
         lq: LR image, (1, C, h, w) in [0, 1]; all that is known.
         degradation: The forward model without its kernel.
         generator: The only source of random numbers.
-        num_iter: Iterations at most.
+        num_iter: Iterations at most; None: as many as the restorer fixes.
         averaging: The result is the exponential average of the restorer's images with this decay; 0: the last one.
         early_stopping: When to stop and which iteration to keep; by default the last of ``num_iter``.
         on_iteration: Called with the number of iterations done, after each.
@@ -82,9 +84,11 @@ def alternate(
     early_stopping = early_stopping or EarlyStopping()
     estimator.reset(lq, degradation, generator)
     restorer.reset(lq, degradation, generator)
+    num_iter = restorer.num_iter or num_iter
     average, best, curve = torch.zeros_like(restorer()), None, []
     for iteration in range(1, num_iter + 1):
-        losses = estimator.step(restorer()) | restorer.step(estimator())
+        losses = estimator.step(restorer()) if restorer.updates_kernel else {}
+        losses |= restorer.step(estimator())
         x = restorer()
         average = averaging * average + (1 - averaging) * x
         early_stopping.push(x)
@@ -98,7 +102,7 @@ def alternate(
             break
     if not (best.x.isfinite().all() and best.kernel.isfinite().all()):
         raise DivergenceError('the result is not finite')
-    best.num_iter, best.curve = iteration, curve
+    best.num_iter, best.curve, best.expected_kernel_psnr = iteration, curve, estimator.expected_psnr()
     return best
 
 

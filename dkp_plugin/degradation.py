@@ -22,6 +22,7 @@ from torch import Tensor
 from dkp_plugin.kernels import CONVENTIONS, check_kernel_size, kernel_centre
 
 SCALES = (2, 3, 4, 8)
+ROUNDING_VARIANCE = 2e-6  # between that of rounding, (1 / 255)^2 / 12, and the square error of cutting off, a third
 
 
 def _correlate(x: Tensor, kernel: Tensor, stride: int) -> Tensor:
@@ -107,11 +108,13 @@ def aliased_power(spectrum: Tensor, scale: int) -> Tensor:
     return spectrum.unflatten(-1, (scale, width // scale)).unflatten(-3, (scale, height // scale)).mean((-4, -2))
 
 
-def data_step(z: Tensor, y: Tensor, kernel: Tensor, scale: int, alpha: float | Tensor) -> Tensor:
+def data_step(
+    z: Tensor, y: Tensor, kernel: Tensor, scale: int, alpha: float | Tensor, spectrum: Tensor | None = None
+) -> Tensor:
     """Closed form of ``argmin_x ||A(x, k) - y||^2 + alpha ||x - z||^2`` (Zhao et al., TIP 2016).
 
-    Written with the innovation y - A z: ``x = z + A_adjoint (A A_adjoint + alpha)^-1 (y - A z)``, where
-    A A_adjoint is diagonal in the Fourier basis of the LR grid.
+    Written with the innovation y - A z: ``x = z + V A_adjoint (A V A_adjoint + alpha)^-1 (y - A z)``, where
+    A V A_adjoint is diagonal in the Fourier basis of the LR grid; V = 1 unless a spectrum is given.
 
     Args:
         z: Prior HR images, (B, C, H, W).
@@ -119,13 +122,19 @@ def data_step(z: Tensor, y: Tensor, kernel: Tensor, scale: int, alpha: float | T
         kernel: Blur kernels, (L, 1, K, K); B == L or either is 1.
         scale: Subsampling factor s.
         alpha: Weight of the prior, positive; a number or a tensor that broadcasts to (max(B, L), 1, 1, 1).
+        spectrum: V(f), (H, W), positive, on the grid of :func:`torch.fft.fft2`: the spectrum of the error of z, by
+            whose inverse the distance to z is then measured, frequency by frequency.
 
     Returns:
         The minimisers, (max(B, L), C, H, W).
     """
-    eigenvalues = aliased_power(kernel_to_otf(kernel, z.shape[-2:]).abs().square(), scale)
+    power = kernel_to_otf(kernel, z.shape[-2:]).abs().square()
+    eigenvalues = aliased_power(power if spectrum is None else power * spectrum, scale)
     innovation = torch.fft.fft2(y - degrade(z, kernel, scale))
-    return z + degrade_adjoint(torch.fft.ifft2(innovation / (eigenvalues + alpha)).real, kernel, scale)
+    step = degrade_adjoint(torch.fft.ifft2(innovation / (eigenvalues + alpha)).real, kernel, scale)
+    if spectrum is not None:
+        step = torch.fft.ifft2(torch.fft.fft2(step) * spectrum).real
+    return z + step
 
 
 @dataclass(frozen=True)
@@ -136,6 +145,7 @@ class Degradation:
         scale: Subsampling factor, one of 2, 3, 4, 8.
         kernel_size: Odd K of the kernel grid, at least 3.
         convention: Where the centre of mass of the kernel sits, a key of ``kernels.CONVENTIONS``.
+        noise: Standard deviation of the noise in the LR image, in the units of [0, 1], besides the rounding.
 
     Raises:
         ValueError: naming the field, the value and the allowed values.
@@ -144,13 +154,21 @@ class Degradation:
     scale: int
     kernel_size: int
     convention: str = 'aligned'
+    noise: float = 0.0
 
     def __post_init__(self) -> None:
         if self.scale not in SCALES:
             raise ValueError(f'scale: {self.scale!r} is not one of {", ".join(map(str, SCALES))}')
         if self.convention not in CONVENTIONS:
             raise ValueError(f'convention: {self.convention!r} is not one of {", ".join(CONVENTIONS)}')
+        if not 0 <= self.noise < 1:
+            raise ValueError(f'noise: {self.noise!r} is not in [0, 1)')
         check_kernel_size(self.kernel_size)
+
+    @property
+    def noise_variance(self) -> float:
+        """Variance of an LR value about A(x): noise, and rounding to 8 bits in one way or another."""
+        return self.noise**2 + ROUNDING_VARIANCE
 
     @property
     def centre(self) -> float:
@@ -165,6 +183,8 @@ class Degradation:
         """See :func:`degrade_adjoint`."""
         return degrade_adjoint(y, kernel, self.scale)
 
-    def data_step(self, z: Tensor, y: Tensor, kernel: Tensor, alpha: float | Tensor) -> Tensor:
+    def data_step(
+        self, z: Tensor, y: Tensor, kernel: Tensor, alpha: float | Tensor, spectrum: Tensor | None = None
+    ) -> Tensor:
         """See :func:`data_step`."""
-        return data_step(z, y, kernel, self.scale, alpha)
+        return data_step(z, y, kernel, self.scale, alpha, spectrum)

@@ -120,6 +120,15 @@ def decode_kernel(content: bytes, name: str, convention: str) -> Tensor:
     return torch.from_numpy(kernel).float().unsqueeze(0)
 
 
+def read_kernel(path: Path, convention: str) -> Tensor:
+    """Read a kernel file, (1, 1, K, K); see :func:`decode_kernel`."""
+    try:
+        content = path.read_bytes()
+    except OSError as error:
+        raise KernelError(f'{path}: {error.strerror}') from None
+    return decode_kernel(content, str(path), convention).unsqueeze(0)
+
+
 def write_kernel(path: Path, kernel: Tensor, convention: str, scale: int) -> None:
     """Write a kernel as ``.mat`` (keys Kernel, convention, scale) and, beside it, as a ``.png`` to look at.
 

@@ -131,6 +131,23 @@ def _centred_in_grid(points: Tensor, kernel_size: int, centre: float, mass: Tens
     return centre + points / reach.clamp_min(1).view(-1, 1, 1)
 
 
+def cubic_kernel(scale: int, kernel_size: int, centre: float) -> Tensor:
+    """Kernel of antialiased bicubic downsampling: Keys' cubic (1981, a = -1/2), stretched by the scale.
+
+    Args:
+        scale: s; the cubic reaches 2 s to both sides.
+        kernel_size: K; what lies outside is cut off.
+        centre: Index of the centre, row and column alike, counted from 0.
+
+    Returns:
+        (1, 1, K, K) of sum 1, with negative lobes.
+    """
+    t = (torch.arange(kernel_size) - centre).abs() / scale
+    inner, outer = 1.5 * t**3 - 2.5 * t**2 + 1, -0.5 * t**3 + 2.5 * t**2 - 4 * t + 2
+    row = torch.where(t <= 1, inner, torch.where(t < 2, outer, 0.0))
+    return normalise(torch.outer(row, row)[None, None])
+
+
 def fit_to_grid(kernel: Tensor, kernel_size: int, centre: float) -> Tensor:
     """Move a kernel of any size to a K x K grid, its centre of mass to a given place; shrink it if it would not fit.
 

@@ -26,13 +26,14 @@ class DegradationOptions(BaseModel):
     model_config = ConfigDict(extra='forbid')
     convention: Literal['aligned', 'released'] = 'aligned'
     kernel_size: int | Literal['auto'] = 'auto'
+    noise: float | Literal['auto'] = 0.0  # standard deviation, of 255
 
 
 class AlternationOptions(BaseModel):
     """Block ``alternation``: how long the loop runs and what it returns."""
 
     model_config = ConfigDict(extra='forbid')
-    num_iter: PositiveInt
+    num_iter: PositiveInt | None = None
     averaging: float = Field(default=0.0, ge=0, lt=1)
 
 
@@ -70,7 +71,7 @@ class BlindSROptions(BaseModel):
     network_k: dict[str, Any]
     network_g: dict[str, Any]
     degradation: DegradationOptions = DegradationOptions()
-    alternation: AlternationOptions
+    alternation: AlternationOptions = AlternationOptions()
     early_stopping: EarlyStoppingOptions = EarlyStoppingOptions()
     path: dict[str, Any] = {}
     val: ValOptions = ValOptions()
@@ -84,10 +85,10 @@ class BlindSROptions(BaseModel):
 
     def build_degradation(self) -> Degradation:
         """The forward model, with the default kernel size of the scale for ``auto``."""
-        size = self.degradation.kernel_size
-        return Degradation(
-            self.scale, default_kernel_size(self.scale) if size == 'auto' else size, self.degradation.convention
-        )
+        block = self.degradation
+        size = default_kernel_size(self.scale) if block.kernel_size == 'auto' else block.kernel_size
+        noise = 0.0 if block.noise == 'auto' else block.noise / 255  # auto: estimated from each image
+        return Degradation(self.scale, size, block.convention, noise)
 
     def build_early_stopping(self) -> EarlyStopping:
         """A new watch over the outputs of one image."""
@@ -199,6 +200,25 @@ def _check_argument(parameter: inspect.Parameter, value: Any, where: str) -> Any
         ) from None
 
 
+def build_restorer(opt: Mapping[str, Any]) -> Restorer:
+    """Build ``network_g`` and load its weights, if it has any, from ``path: pretrain_network_g``.
+
+    Args:
+        opt: What BasicSR's ``parse_options`` returns.
+
+    Raises:
+        OptionError: as :func:`build_network`, and for weights that the restorer has no use for.
+        UserError: for weights that cannot be loaded.
+    """
+    restorer = build_network(opt['network_g'], 'network_g', Restorer)
+    path = (opt.get('path') or {}).get('pretrain_network_g')
+    if restorer.has_weights:
+        restorer.load(path)
+    elif path is not None:
+        raise OptionError(f'path: pretrain_network_g: {path} is of no use, {opt["network_g"]["type"]} has no weights')
+    return restorer
+
+
 def check_options(opt: Mapping[str, Any]) -> None:
     """Check a whole option file without writing anything: build what it names, once, and throw it away.
 
@@ -222,7 +242,12 @@ def check_options(opt: Mapping[str, Any]) -> None:
     except ValueError as error:
         raise OptionError(f'degradation: {error}') from None
     build_network(opt['network_k'], 'network_k', KernelEstimator)
-    build_network(opt['network_g'], 'network_g', Restorer)
+    restorer = build_restorer(opt)
+    if (restorer.num_iter is None) == (options.alternation.num_iter is None):
+        raise OptionError(
+            f'alternation: num_iter: {options.alternation.num_iter} is not allowed: {opt["network_g"]["type"]} '
+            + ('needs a number of iterations' if restorer.num_iter is None else 'sets it by its own options')
+        )
     for name, metric in (options.val.metrics or {}).items():
         get_registered(METRIC_REGISTRY, metric, f'val: metrics: {name}')
     for key, dataset in options.datasets.items():

@@ -1,5 +1,6 @@
 """The compact image prior: a small UNet that denoises at any noise level, preconditioned as in EDM (NeurIPS 2022)."""
 
+import itertools
 import math
 from collections.abc import Sequence
 
@@ -69,7 +70,7 @@ class CompactPrior(nn.Module):
         self.embed = nn.Sequential(
             nn.Linear(NUM_FREQUENCIES, num_emb), nn.SiLU(), nn.Linear(num_emb, num_emb), nn.SiLU()
         )
-        pairs = list(zip(num_feats[:-1], num_feats[1:], strict=True))
+        pairs = list(itertools.pairwise(num_feats))
 
         def stage(scale: int) -> nn.ModuleList:
             return nn.ModuleList(Block(num_feats[scale], num_emb) for _ in range(num_blocks[scale]))
@@ -105,6 +106,10 @@ class CompactPrior(nn.Module):
         residual = self._unet(centred * variance.rsqrt(), sigma, dtype)
         skip, out = self.data_std**2 / variance, sigma * self.data_std * variance.rsqrt()
         return self.data_mean + skip * centred + out * residual
+
+    def denoise(self, x: Tensor, sigma: Tensor, dtype: torch.dtype = torch.float32, label: int | None = None) -> Tensor:
+        """:meth:`forward` under the name that all priors share; this one knows no classes."""
+        return self(x, sigma, dtype)
 
     def _unet(self, x: Tensor, sigma: Tensor, dtype: torch.dtype) -> Tensor:
         height, width = x.shape[-2:]

@@ -30,6 +30,10 @@ class KernelEstimator(nn.Module, abc.ABC):
     def forward(self) -> Tensor:
         """Return the current kernel, (1, 1, K, K), non-negative, of sum 1."""
 
+    def expected_psnr(self) -> float | None:
+        """Kernel PSNR that the estimator's own doubt leads one to expect, in dB; None where it has no idea of it."""
+        return None
+
     @abc.abstractmethod
     def step(self, x: Tensor) -> dict[str, Tensor]:
         """Improve the kernel, given the restorer's current image.

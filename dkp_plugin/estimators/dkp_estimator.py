@@ -1,5 +1,8 @@
 """Dynamic Kernel Prior (CVPR 2024): random kernel sampling and network-based Langevin dynamics."""
 
+import math
+from typing import Any, Literal
+
 import torch
 from basicsr.utils.registry import ARCH_REGISTRY
 from pydantic import NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt
@@ -9,13 +12,33 @@ from dkp_plugin.archs.initialise import build_initialised
 from dkp_plugin.archs.kernel_fcn_arch import KernelFCN
 from dkp_plugin.degradation import Degradation
 from dkp_plugin.estimators.base import KernelEstimator
-from dkp_plugin.kernels import build_family
+from dkp_plugin.estimators.random_kernels import SAMPLERS, WEIGHTINGS, RandomKernels, kernel_weights
+from dkp_plugin.evidence import error_spectra, negative_log_evidence
+from dkp_plugin.kernels import KernelFamily, build_family
 from dkp_plugin.losses import data_loss
 
-WEIGHTINGS = ('inverse', 'focal', 'softmax')
-SAMPLERS = ('independent', 'metropolis')
-FRESH_SHARE = 0.25  # of the Metropolis proposals: drawn anew, so that no chain is caught in a local optimum
-ANNEALING = 0.9  # factor on the temperature of the chains per move, from 1 down to the one that is set
+ERROR_EXPONENTS = (0.25, 0.5, 0.75, 1.0, 1.25, 1.5, 1.75, 2.0)
+# What an argument that is None stands for, which depends on the likelihood; variances in units of the scale.
+DEFAULTS: dict[str, dict[str, Any]] = {
+    'residual': {
+        'num_samples': 5,
+        'weighting': 'focal',
+        'temperature': 0.1,
+        'sampler': 'independent',
+        'variance_range': (0.925, 5.0),
+        'lr': 1e-4,
+        'rks_weight': 1.0,
+    },
+    'evidence': {
+        'num_samples': 64,
+        'weighting': 'softmax',
+        'temperature': 0.01,
+        'sampler': 'population',
+        'variance_range': (0.1, 4.0),
+        'lr': 1e-3,
+        'rks_weight': 1e4,
+    },
+}
 
 
 def residuals(x: Tensor, kernels: Tensor, lq: Tensor, degradation: Degradation) -> Tensor:
@@ -33,47 +56,31 @@ def residuals(x: Tensor, kernels: Tensor, lq: Tensor, degradation: Degradation) 
     return (degradation.A(x, kernels) - lq).square().mean((1, 2, 3))
 
 
-def kernel_weights(losses: Tensor, weighting: str, temperature: float = 0.1, delta: float = 1e-8) -> Tensor:
-    """Weights omega_l of random kernels from their LR residuals (RKS of DKP; the released program).
-
-    Args:
-        losses: (L,), mean squared residuals.
-        weighting: ``inverse``, omega ~ 1 / loss, the paper's; ``softmax``, omega ~ loss^(-1 / temperature), of which
-            ``inverse`` is the case 1 and the likelihood of Gaussian noise of unknown variance the case 2 / (number of
-            LR values); ``focal``, the released program's -(1 - p)^2 log(p + 1e-3) with p the excess of the loss over
-            the smallest one as a share of the sum of them all.
-        temperature: Of ``softmax``, positive.
-        delta: Keeps 1 / loss finite.
-
-    Returns:
-        (L,), non-negative; of sum 1 but for ``focal``, whose sum also sets the strength of the update.
-    """
-    if weighting == 'focal':
-        excess = losses - losses.min()
-        share = excess / excess.sum().clamp_min(1e-20)
-        return (1 - share).square() * -(share + 1e-3).log().clamp_max(0)
-    temperature = 1.0 if weighting == 'inverse' else temperature
-    return torch.softmax(-(losses + delta).log() / temperature, dim=0)
-
-
 @ARCH_REGISTRY.register()
 class DKP(KernelEstimator):
     """Dynamic kernel prior: random kernel sampling (RKS) guides a kernel network (PKE) fitted to the LR image.
 
-    Every ``rks_interval`` calls of :meth:`step`, random kernels are drawn and weighted by how well they explain the LR
-    image, and the network takes a step towards their weighted mean, the random target that plays the part of the noise
-    in Langevin dynamics. In between it descends the LR residual, one step every ``residual_interval`` calls with
-    the gradients accumulated over them.
+    Random kernels are drawn and weighted by how well they explain the LR image, and the network takes a step towards
+    their weighted mean, the random target that plays the part of the noise in Langevin dynamics. It also descends the
+    negative log-likelihood of its own kernel.
+
+    ``likelihood: residual`` is the paper's, for an image that is fitted to the LR image (``DIP``): an RKS step every
+    ``rks_interval`` calls of :meth:`step`, and in between a step on the LR residual every ``residual_interval`` calls,
+    with the gradients accumulated over them. ``likelihood: evidence`` is for an image with errors of its own
+    (``Diffusion``): every call judges the random kernels by the evidence of the innovation (``docs/evidence.md``), with
+    the spectrum of the image's error drawn beside each kernel, and takes ``pke_iters`` steps on RKS and evidence.
+
+    Arguments that are None depend on the likelihood; see ``DEFAULTS``.
 
     Args:
+        likelihood: ``residual`` or ``evidence``.
         num_samples: Number L of random kernels.
-        weighting: ``inverse``, ``focal`` or ``softmax``; see :func:`kernel_weights`.
-        temperature: Of ``softmax`` weights and of the Metropolis chains.
-        sampler: ``independent``: all kernels are drawn afresh; ``metropolis``: L Markov chains in the parameters of the
-            family, which follow the likelihood of the current image.
-        proposal_std: Step of the Metropolis proposals, as a share of each parameter's range.
-        kernel_family: A key of ``kernels.KERNEL_FAMILIES``.
-        variance_range: Of the family ``gaussian``, in squared HR pixels. The default, 0.925 s to 5 s, is the released
+        weighting: ``inverse``, ``focal`` or ``softmax``; see :func:`~.random_kernels.kernel_weights`.
+        temperature: Of ``softmax`` weights and of the samplers that follow the likelihood.
+        sampler: ``independent``, ``metropolis`` or ``population``; see :class:`~.random_kernels.RandomKernels`.
+        proposal_std: Step of the samplers' moves, as a share of each parameter's range.
+        kernel_family: A key of ``kernels.KERNEL_FAMILIES``, or ``free``: no random kernels, the network alone.
+        variance_range: Of the family ``gaussian``, in squared HR pixels. For ``residual`` the default is the released
             program's at x4 (3.7 to 20) and lies above the range of the papers' test kernels (0.7 to 10), since an image
             that is still too smooth speaks for kernels that are too narrow.
         length_range: Of the families ``motion`` and ``line``, in HR pixels.
@@ -81,12 +88,14 @@ class DKP(KernelEstimator):
         num_units: Units per hidden layer.
         lr: Learning rate of Adam.
         warmup_iters: Steps on random kernels before the image is looked at.
-        rks_interval: Calls of ``step`` per RKS step.
-        residual_interval: Calls of ``step`` per residual step.
-        ssim_iters: Calls of ``step`` with the residual 1 - SSIM, before the mean squared error takes over. An image
-            that is fitted by SSIM has errors of contrast, which the mean squared error would have the kernel explain;
-            so it should be the restorer's own number.
-        rks_weight: Factor on the loss of the RKS steps, which Adam normalises together with the residual.
+        rks_weight: Factor on the loss of the RKS steps, which Adam normalises together with the likelihood; 0: no RKS.
+        pke_weight: Factor on the likelihood of the network's own kernel; 0: no PKE, the network follows RKS alone.
+        pke_iters: With ``evidence``: steps of the network per call.
+        rks_interval: With ``residual``: calls of ``step`` per RKS step.
+        residual_interval: With ``residual``: calls of ``step`` per step on the residual.
+        ssim_iters: With ``residual``: calls of ``step`` with 1 - SSIM, before the mean squared error takes over. An
+            image that is fitted by SSIM has errors of contrast, which the mean squared error would have the kernel
+            explain; so it should be the restorer's own number.
 
     Raises:
         ValueError: for a name that is not among the allowed ones.
@@ -94,72 +103,142 @@ class DKP(KernelEstimator):
 
     def __init__(
         self,
-        num_samples: PositiveInt = 5,
-        weighting: str = 'focal',
-        temperature: PositiveFloat = 0.1,
-        sampler: str = 'independent',
-        proposal_std: PositiveFloat = 0.1,
+        likelihood: Literal['residual', 'evidence'] = 'residual',
+        num_samples: PositiveInt | None = None,
+        weighting: str | None = None,
+        temperature: PositiveFloat | None = None,
+        sampler: str | None = None,
+        proposal_std: PositiveFloat | None = None,
         kernel_family: str = 'gaussian',
         variance_range: tuple[float, float] | None = None,
         length_range: tuple[float, float] | None = None,
         num_layers: PositiveInt = 1,
         num_units: PositiveInt = 1000,
-        lr: PositiveFloat = 1e-4,
+        lr: PositiveFloat | None = None,
         warmup_iters: NonNegativeInt = 200,
+        rks_weight: NonNegativeFloat | None = None,
+        pke_weight: NonNegativeFloat = 1.0,
+        pke_iters: PositiveInt = 10,
         rks_interval: PositiveInt = 5,
         residual_interval: PositiveInt = 3,
         ssim_iters: NonNegativeInt = 400,
-        rks_weight: NonNegativeFloat = 1.0,
     ) -> None:
         super().__init__()
-        for key, value, allowed in (('weighting', weighting, WEIGHTINGS), ('sampler', sampler, SAMPLERS)):
-            if value not in allowed:
-                raise ValueError(f'{key}: {value!r} is not one of {", ".join(allowed)}')
-        self.num_samples, self.weighting, self.temperature = num_samples, weighting, temperature
-        self.sampler, self.proposal_std = sampler, proposal_std
-        self.kernel_family = kernel_family
+        defaults = DEFAULTS[likelihood]
+        given = {'num_samples': num_samples, 'weighting': weighting, 'temperature': temperature, 'sampler': sampler}
+        given |= {'lr': lr, 'rks_weight': rks_weight}
+        for key, value in given.items():
+            setattr(self, key, defaults[key] if value is None else value)
+        for key, allowed in (('weighting', WEIGHTINGS), ('sampler', SAMPLERS)):
+            if getattr(self, key) not in allowed:
+                raise ValueError(f'{key}: {getattr(self, key)!r} is not one of {", ".join(allowed)}')
+        self.likelihood, self.proposal_std, self.kernel_family = likelihood, proposal_std or 0.1, kernel_family
         ranges = {'variance_range': variance_range, 'length_range': length_range}
         self.family_options = {key: tuple(value) for key, value in ranges.items() if value is not None}
-        build_family(kernel_family, scale=4, kernel_size=19, centre=9, **self.family_options)  # tells mistakes at once
-        self.num_layers, self.num_units, self.lr = num_layers, num_units, lr
-        self.warmup_iters, self.rks_interval, self.residual_interval = warmup_iters, rks_interval, residual_interval
-        self.ssim_iters, self.rks_weight = ssim_iters, rks_weight
+        self._build_family(Degradation(scale=4, kernel_size=19))  # tells mistakes at once
+        self.num_layers, self.num_units = num_layers, num_units
+        self.warmup_iters, self.pke_weight, self.pke_iters = warmup_iters, pke_weight, pke_iters
+        self.rks_interval, self.residual_interval, self.ssim_iters = rks_interval, residual_interval, ssim_iters
+
+    def _build_family(self, degradation: Degradation) -> KernelFamily:
+        scale, options = degradation.scale, self.family_options
+        name = 'gaussian' if self.kernel_family == 'free' else self.kernel_family  # free: for the warm-up only
+        if name == 'gaussian':
+            default = tuple(scale * bound for bound in DEFAULTS[self.likelihood]['variance_range'])
+            options = {'variance_range': default} | options
+        return build_family(name, scale, degradation.kernel_size, degradation.centre, **options)
 
     def reset(self, lq: Tensor, degradation: Degradation, generator: torch.Generator) -> None:
         self.lq, self.degradation, self.generator, self.iteration = lq, degradation, generator, 0
-        scale, kernel_size = degradation.scale, degradation.kernel_size
-        options = self.family_options
-        if self.kernel_family == 'gaussian':
-            options = {'variance_range': (0.925 * scale, 5.0 * scale)} | options
-        self.family = build_family(self.kernel_family, scale, kernel_size, degradation.centre, **options)
+        self.family = self._build_family(degradation)
         self.net = build_initialised(
-            lambda: KernelFCN(kernel_size, num_units=self.num_units, num_layers=self.num_layers), generator, lq.device
+            lambda: KernelFCN(degradation.kernel_size, num_units=self.num_units, num_layers=self.num_layers),
+            generator,
+            lq.device,
         )
         self.code = self.net.random_code(generator).to(lq.device)
         self.optimizer = torch.optim.Adam(self.net.parameters(), lr=self.lr)
-        self.chains = self.family.sample(self.num_samples, generator).to(lq)
         for _ in range(self.warmup_iters):
             kernels = self.family.render(self.family.sample(self.num_samples, generator).to(lq))
             self._update((self.net(self.code) - kernels.mean(0)).square().sum())
+        coordinates = self.family.num_params + (self.likelihood == 'evidence')  # one for the spectrum of the error
+        self.random = RandomKernels(
+            self.num_samples, coordinates, self.sampler, self.temperature, self.proposal_std, generator, lq.device
+        )
+        if self.likelihood == 'evidence':
+            size = tuple(degradation.scale * side for side in lq.shape[-2:])
+            self.spectra = error_spectra(size, ERROR_EXPONENTS, lq.device)
+        self.spread = None
 
     def forward(self) -> Tensor:
         with torch.no_grad():
             return self.net(self.code)
 
+    def expected_psnr(self) -> float | None:
+        """From the spread of the random kernels under their weights; what they all get wrong does not show in it."""
+        return None if self.spread is None else -10 * math.log10(max(self.spread.item(), 1e-12))
+
     def step(self, x: Tensor) -> dict[str, Tensor]:
+        losses = self._evidence_step(x) if self.likelihood == 'evidence' else self._residual_step(x)
+        self.iteration += 1
+        return losses
+
+    def _residual_step(self, x: Tensor) -> dict[str, Tensor]:
         losses = {}
         position_in_round = self.iteration % self.rks_interval
-        if position_in_round == 0:
+        if position_in_round == 0 and self._has_rks:
             losses['l_k_rks'] = self.rks_step(x)
         y = self.degradation.A(x, self.net(self.code))
         residual = data_loss(y, self.lq, use_ssim=self.iteration < self.ssim_iters)
-        residual.backward()
+        (self.pke_weight * residual).backward()
         losses['l_k_residual'] = residual.detach()
         if (position_in_round + 1) % self.residual_interval == 0:
             self.optimizer.step()
             self.optimizer.zero_grad()
-        self.iteration += 1
         return losses
+
+    def _evidence_step(self, x: Tensor) -> dict[str, Tensor]:
+        losses = {}
+        if self._has_rks:
+            kernels, weights = self._weigh_random_kernels(x)
+            self.spread = _weighted_variance(kernels, weights)
+        # The network's own kernel is judged with the spectrum that suits it best.
+        with torch.no_grad():
+            own = self.net(self.code).expand(len(self.spectra), -1, -1, -1)
+            spectrum = self.spectra[self._evidence(x, own, self.spectra).argmin()].unsqueeze(0)
+        for _ in range(self.pke_iters):
+            kernel = self.net(self.code)
+            loss = 0.0
+            if self._has_rks:
+                losses['l_k_rks'] = (weights * (kernel - kernels).square().mean((1, 2, 3))).sum()
+                loss = loss + self.rks_weight * losses['l_k_rks']
+            if self.pke_weight > 0:
+                losses['l_k_evidence'] = self._evidence(x, kernel, spectrum).sum()
+                loss = loss + self.pke_weight * losses['l_k_evidence']
+            self._update(loss)
+        return {name: value.detach() for name, value in losses.items()}
+
+    @property
+    def _has_rks(self) -> bool:
+        return self.rks_weight > 0 and self.kernel_family != 'free'
+
+    def _evidence(self, x: Tensor, kernels: Tensor, spectra: Tensor) -> Tensor:
+        degradation = self.degradation
+        return negative_log_evidence(x, self.lq, kernels, degradation.scale, spectra, degradation.noise_variance)
+
+    def _weigh_random_kernels(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """Draw L kernels, (L, 1, K, K), and return them with their weights, (L,)."""
+
+        def judge(samples: Tensor) -> tuple[Tensor, Tensor]:
+            kernels = self.family.render(samples[:, : self.family.num_params])
+            if self.likelihood == 'residual':
+                return kernels, (residuals(x, kernels, self.lq, self.degradation) + 1e-8).log()
+            index = (samples[:, -1] * len(self.spectra)).long().clamp_max(len(self.spectra) - 1)
+            return kernels, self._evidence(x, kernels, self.spectra[index])
+
+        with torch.no_grad():
+            kernels, energies = self.random.draw(judge)
+            return kernels, kernel_weights(energies, self.weighting, self.temperature)
 
     def rks_step(self, x: Tensor) -> Tensor:
         """Draw and weigh random kernels, step towards them, and return the loss before the step.
@@ -168,33 +247,9 @@ class DKP(KernelEstimator):
         of the paper, times the sum of the weights. The distance is a mean over the pixels of the kernel: their sum is
         as strong as the residual and holds the kernel back (measured: 55 in place of 61 dB on butterfly).
         """
-        kernels, residual = self._random_kernels(x)
-        weights = kernel_weights(residual, self.weighting, self.temperature)
+        kernels, weights = self._weigh_random_kernels(x)
         distances = (self.net(self.code) - kernels).square().mean((1, 2, 3))
         return self._update(self.rks_weight * (weights * distances).sum())
-
-    def _random_kernels(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        """Draw L kernels, (L, 1, K, K), and return them with their residuals, (L,)."""
-        if self.sampler == 'independent':
-            kernels = self.family.render(self.family.sample(self.num_samples, self.generator).to(x))
-            return kernels, residuals(x, kernels, self.lq, self.degradation)
-        return self._metropolis_kernels(x)
-
-    def _metropolis_kernels(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        """Move every chain once; the image has changed, so its present kernel is judged again beside its proposal."""
-        num, generator = len(self.chains), self.generator
-        moved = self.chains + self.proposal_std * torch.randn(self.chains.shape, generator=generator).to(x)
-        moved = ((moved + 1).remainder(2) - 1).abs()  # reflected at 0 and 1, so that proposals stay symmetric
-        is_fresh = torch.rand(num, 1, generator=generator).to(x) < FRESH_SHARE
-        proposals = torch.where(is_fresh, self.family.sample(num, generator).to(x), moved)
-
-        kernels = self.family.render(torch.cat([self.chains, proposals]))
-        old, new = residuals(x, kernels, self.lq, self.degradation).chunk(2)
-        temperature = max(self.temperature, ANNEALING ** (self.iteration // self.rks_interval))
-        accept = torch.rand(num, generator=generator).to(x).log() < (old.log() - new.log()) / temperature
-        self.chains = torch.where(accept.unsqueeze(1), proposals, self.chains)
-        old_kernels, new_kernels = kernels.chunk(2)
-        return torch.where(accept.view(-1, 1, 1, 1), new_kernels, old_kernels), torch.where(accept, new, old)
 
     def _update(self, loss: Tensor) -> Tensor:
         """Step on one loss alone; gradients still waiting are of a round that is over."""
@@ -203,3 +258,9 @@ class DKP(KernelEstimator):
         self.optimizer.step()
         self.optimizer.zero_grad()
         return loss.detach()
+
+
+def _weighted_variance(kernels: Tensor, weights: Tensor) -> Tensor:
+    """Mean over the pixels of the variance of kernels (L, 1, K, K) under weights (L,) of sum 1."""
+    weights = weights.view(-1, 1, 1, 1)
+    return (weights * (kernels - (weights * kernels).sum(0)).square()).sum(0).mean()

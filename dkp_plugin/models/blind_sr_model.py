@@ -3,6 +3,7 @@
 import sys
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,14 +16,18 @@ from torch.utils.data import DataLoader, Dataset
 from tqdm import tqdm
 
 from dkp_plugin.alternation import AlternationResult, alternate, image_generator
+from dkp_plugin.degradation import Degradation
 from dkp_plugin.errors import DivergenceError, ImageError, UserError
 from dkp_plugin.estimators.base import KernelEstimator
+from dkp_plugin.estimators.fixed_kernel_estimator import FixedKernel
 from dkp_plugin.file_io import write_image, write_json, write_kernel
 from dkp_plugin.metrics.evaluate import evaluate, metric_data
+from dkp_plugin.metrics.kernel_metric import calculate_lr_psnr
 from dkp_plugin.models.records import Records, peak_memory
-from dkp_plugin.options import BlindSROptions, build_network, parse_section
-from dkp_plugin.restorers.base import Restorer
+from dkp_plugin.noise import estimate_noise
+from dkp_plugin.options import BlindSROptions, build_network, build_restorer, parse_section
 
+LOW_LR_PSNR, LOW_KERNEL_PSNR = 35.0, 45.0  # dB; below, a result is not to be trusted
 ATTEMPTS = 2  # an optimisation that diverges starts once more, with other random numbers
 
 
@@ -42,7 +47,7 @@ class BlindSRModel(BaseModel):
         self.options = parse_section(BlindSROptions, opt, '')
         self.degradation = self.options.build_degradation()
         self.net_k = build_network(opt['network_k'], 'network_k', KernelEstimator).to(self.device)
-        self.net_g = build_network(opt['network_g'], 'network_g', Restorer).to(self.device)
+        self.net_g = build_restorer(opt).to(self.device)
         self.results_root = Path(opt['path']['results_root'])
         self.reported_skipped: set[str] = set()  # metrics that were said to be skipped, each once a run
 
@@ -88,7 +93,9 @@ class BlindSRModel(BaseModel):
 
     def _alternate(self, attempt: int) -> AlternationResult:
         generator = image_generator(self.options.manual_seed, self.image_name, attempt)
-        num_iter = self.options.alternation.num_iter
+        num_iter = self.options.alternation.num_iter or self.net_g.num_iter
+        if isinstance(self.net_k, FixedKernel) and self.net_k.is_oracle:  # the marked exception from blindness
+            self.net_k.set_oracle(self.kernel_gt)
         bar = tqdm(
             total=num_iter,
             desc=self.image_name,
@@ -102,13 +109,19 @@ class BlindSRModel(BaseModel):
                 self.net_k,
                 self.net_g,
                 self.lq,
-                self.degradation,
+                self._degradation_of_image(),
                 generator,
                 num_iter,
                 self.options.alternation.averaging,
                 self.options.build_early_stopping(),
                 on_iteration=lambda _: bar.update(),
             )
+
+    def _degradation_of_image(self) -> Degradation:
+        """The forward model; with ``noise: auto`` its noise level is estimated from the LR image."""
+        if self.options.degradation.noise != 'auto':
+            return self.degradation
+        return replace(self.degradation, noise=estimate_noise(self.lq))
 
     def get_current_visuals(self) -> dict[str, Tensor]:
         """The images of the last test: ``lq``, ``result``, ``kernel`` and, where known, ``gt`` and ``kernel_gt``."""
@@ -174,9 +187,24 @@ class BlindSRModel(BaseModel):
             **values,
             'peak_memory_mib': peak_memory(self.device),
             'seed': self.options.manual_seed,
+            'oracle': isinstance(self.net_k, FixedKernel) and self.net_k.is_oracle,
+            **self._confidence(data),
             'num_iter': self.result.num_iter,
             'best_iter': self.result.best_iter,
         }
+
+    def _confidence(self, data: dict[str, Any]) -> dict[str, Any]:
+        """What can be said of the result without a truth; warn where it is little."""
+        lr_psnr = calculate_lr_psnr(**{key: data[key] for key in ('img', 'lq', 'kernel', 'scale')})
+        expected = self.result.expected_kernel_psnr
+        doubts = []
+        if lr_psnr < LOW_LR_PSNR:
+            doubts.append(f'the result, degraded again, is only {lr_psnr:.1f} dB from the LR image')
+        if expected is not None and expected < LOW_KERNEL_PSNR:
+            doubts.append(f'the kernels that explain it spread by {expected:.1f} dB')
+        if doubts:
+            get_root_logger().warning(f'{self.image_name}: low confidence: {"; ".join(doubts)}')
+        return {'confidence': {'lr_psnr': lr_psnr, 'expected_kernel_psnr': expected, 'doubts': doubts}}
 
     def _save_result(self, dataset_name: str) -> None:
         """Write the image where BasicSR puts it, and kernel and curve in folders of their own."""

@@ -42,14 +42,16 @@ class DenoiserModel(SRModel):
     :class:`~dkp_plugin.archs.compact_prior_arch.CompactPrior` does. Noise and its levels depend on ``manual_seed`` and
     the iteration alone, so a training that is resumed meets the numbers of one that was not interrupted.
 
-    Keys of its own, under ``train``: ``sigma_range``, ``sigma_median``, ``sigma_spread`` (see :func:`sample_sigma`) and
-    ``precision``; under ``val``: ``sigmas``, noise levels in units of 1/255.
+    Keys of its own, under ``train``: ``sigma_range``, ``sigma_median``, ``sigma_spread`` (see :func:`sample_sigma`),
+    ``precision`` and ``max_grad_norm``, to which longer gradients are cut; under ``val``: ``sigmas``, noise levels in
+    units of 1/255.
     """
 
     def init_training_settings(self) -> None:
         train = self.opt['train']
         self.sigma_range, self.precision = tuple(train['sigma_range']), train.get('precision', 'auto')
         self.sigma_median, self.sigma_spread = train['sigma_median'], train['sigma_spread']
+        self.max_grad_norm = train.get('max_grad_norm', math.inf)
         super().init_training_settings()
 
     def feed_data(self, data: dict[str, Any]) -> None:
@@ -72,8 +74,9 @@ class DenoiserModel(SRModel):
         factor = self.get_bare_model(self.net_g).loss_weight(sigma).sqrt().view(-1, 1, 1, 1)
         loss = self.cri_pix(factor * denoised, factor * self.gt)
         loss.backward()
+        grad_norm = torch.nn.utils.clip_grad_norm_(self.net_g.parameters(), self.max_grad_norm)
         self.optimizer_g.step()
-        self.log_dict = self.reduce_loss_dict({'l_denoise': loss})
+        self.log_dict = self.reduce_loss_dict({'l_denoise': loss, 'grad_norm': grad_norm})
         if self.ema_decay > 0:
             self.model_ema(decay=self.ema_decay)
 

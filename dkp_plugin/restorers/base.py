@@ -13,7 +13,27 @@ class Restorer(nn.Module, abc.ABC):
 
     The mirror image of :class:`~dkp_plugin.estimators.base.KernelEstimator`; the truth never reaches it either.
     To add one, write ``restorers/<name>_restorer.py`` and name the class in ``network_g: {type: <class>}``.
+
+    Attributes:
+        num_iter: Number of steps, where the method fixes it itself; None: the option file says.
+        updates_kernel: Whether the current image is of use to an estimator; otherwise its kernel is kept as it is.
+        has_weights: Whether the method has trained weights.
     """
+
+    num_iter: int | None = None
+    updates_kernel: bool = True
+    has_weights: bool = False
+
+    def load(self, path: str | None) -> None:
+        """Load trained weights; called once, before the first image, where ``has_weights`` says so.
+
+        Args:
+            path: The file that the option ``path: pretrain_network_g`` names, or None.
+
+        Raises:
+            UserError: for a file that cannot be used, or where one is missing.
+        """
+        raise NotImplementedError
 
     @abc.abstractmethod
     def reset(self, lq: Tensor, degradation: Degradation, generator: torch.Generator) -> None:

@@ -1,0 +1,190 @@
+"""Diffusion: a trained denoiser as image prior, made consistent with the LR image at every step (Diff-DKP)."""
+
+import math
+from typing import Literal
+
+import torch
+import torch.nn.functional as F
+from basicsr.utils.registry import ARCH_REGISTRY
+from pydantic import NonNegativeInt, PositiveFloat, PositiveInt
+from torch import Tensor
+
+from dkp_plugin.degradation import Degradation, aliased_power, kernel_to_otf
+from dkp_plugin.evidence import error_spectra
+from dkp_plugin.precision import check_precision, compute_dtype
+from dkp_plugin.priors import load_prior
+from dkp_plugin.restorers.base import Restorer
+
+SAMPLERS = ('renoise', 'ddpm', 'ddim')
+GRADIENT_STEPS = 10  # of the data step by gradient descent
+
+
+def noise_levels(sigma_range: tuple[float, float], num: int) -> list[float]:
+    """A geometric sequence of ``num`` noise levels from the first to the second of ``sigma_range``."""
+    high, low = sigma_range
+    return [high * (low / high) ** (index / max(num - 1, 1)) for index in range(num)]
+
+
+def reverse_step(x_t: Tensor, x0: Tensor, sigma: float, sigma_next: float, noise: Tensor, sampler: str) -> Tensor:
+    """Go from one noise level to the next lower one, with x_t = x + sigma n throughout.
+
+    Args:
+        x_t: Image at ``sigma``, (B, C, H, W).
+        x0: Estimate of the clean image.
+        sigma: Current noise level.
+        sigma_next: Next noise level.
+        noise: Standard normal, of the same shape.
+        sampler: ``renoise`` replaces all noise by fresh one; ``ddpm`` draws from the posterior of the next image given
+            x_t and x0 (Ho et al., NeurIPS 2020, eq. 6 and 7); ``ddim`` scales the noise that is there (Song et al.,
+            ICLR 2021, eq. 12 with eta = 0).
+
+    Returns:
+        The image at ``sigma_next``.
+    """
+    if sampler == 'renoise':
+        return x0 + sigma_next * noise
+    if sampler == 'ddim':
+        return x0 + sigma_next / sigma * (x_t - x0)
+    share = (sigma_next / sigma) ** 2
+    return x0 + share * (x_t - x0) + sigma_next * math.sqrt(1 - share) * noise
+
+
+def transform(x: Tensor, index: int) -> Tensor:
+    """One of the eight symmetries of the square, ``index`` 0 to 7, of images (B, C, H, W)."""
+    x = x.rot90(index % 4, (-2, -1))
+    return x.flip(-1) if index >= 4 else x
+
+
+def transform_back(x: Tensor, index: int) -> Tensor:
+    """Undo :func:`transform`."""
+    x = x.flip(-1) if index >= 4 else x
+    return x.rot90(-(index % 4), (-2, -1))
+
+
+@ARCH_REGISTRY.register()
+class Diffusion(Restorer):
+    """Reverse diffusion with a data step, first on noisy images, then, to the end, without new noise.
+
+    In the first phase each step denoises, lets the estimator judge the kernel on the result, makes the result
+    consistent with the LR image, and goes to the next noise level. In the second phase the kernel is kept, and
+    denoiser and data step alternate without noise (plug and play), which leads to the mean of the images that explain
+    y rather than to a sample of them: less sharp noise, several tenths of a decibel more.
+
+    Args:
+        prior: ``compact``, the network that comes with the package; ``guided`` or ``guided_class``, the 256x256
+            guided-diffusion network without and with classes, whose weights ``path: pretrain_network_g`` must name.
+        num_steps: Steps of the first phase.
+        sigma_range: Noise levels of the first phase, from high to low, in the units of [0, 1].
+        num_final_steps: Steps of the second phase; 0: none.
+        final_sigma_range: Noise levels of the second phase, from high to low.
+        freeze_sigma: Below it the kernel is kept in the first phase, too, since the image then follows it.
+        sampler: See :func:`reverse_step`.
+        data_step: ``closed_form``, or the paper's ``gradient`` descent on ||A(x, k) - y||^2.
+        error_exponent: The data step takes the error of the denoised image to have the spectrum |f|^-error_exponent.
+        num_chains: Chains of the first phase, which share one kernel; their mean enters the second.
+        augment: Turn and mirror the image at random before each denoising.
+        label: Class for ``guided_class``, 0 to 999.
+        precision: ``float32``, ``bf16`` for the hidden layers, or ``auto``: bf16 where the hardware has it.
+    """
+
+    has_weights = True
+
+    def __init__(
+        self,
+        prior: Literal['compact', 'guided', 'guided_class'] = 'compact',
+        num_steps: PositiveInt = 20,
+        sigma_range: tuple[PositiveFloat, PositiveFloat] = (1.0, 0.25),
+        num_final_steps: NonNegativeInt = 20,
+        final_sigma_range: tuple[PositiveFloat, PositiveFloat] = (0.25, 0.01),
+        freeze_sigma: float = 0.0,
+        sampler: Literal[SAMPLERS] = 'renoise',
+        data_step: Literal['closed_form', 'gradient'] = 'closed_form',
+        error_exponent: float = 1.5,
+        num_chains: PositiveInt = 1,
+        augment: bool = True,
+        label: NonNegativeInt | None = None,
+        precision: str = 'auto',
+    ) -> None:
+        super().__init__()
+        check_precision(precision)
+        for key, (high, low) in (('sigma_range', sigma_range), ('final_sigma_range', final_sigma_range)):
+            if high < low:
+                raise ValueError(f'{key}: [{high}, {low}] does not go from high to low')
+        if (prior == 'guided_class') != (label is not None):
+            raise ValueError(f'label: {label} does not fit prior {prior}; guided_class needs one, the others have none')
+        self.prior, self.label, self.precision = prior, label, precision
+        self.levels = noise_levels(sigma_range, num_steps)
+        self.final_levels = noise_levels(final_sigma_range, num_final_steps)
+        self.num_iter = num_steps + num_final_steps
+        self.freeze_sigma, self.sampler, self.data_step, self.augment = freeze_sigma, sampler, data_step, augment
+        self.error_exponent, self.num_chains = error_exponent, num_chains
+        self.net: torch.nn.Module | None = None
+
+    def load(self, path: str | None) -> None:
+        """Load the weights of the prior; None: those that come with the package.
+
+        Raises:
+            UserError: for a file that is missing, damaged or of another network, or where a file must be named.
+        """
+        self.net = load_prior(self.prior, path)
+
+    def reset(self, lq: Tensor, degradation: Degradation, generator: torch.Generator) -> None:
+        if self.net is None:
+            self.load(None)
+        self.net.to(lq.device)
+        self.lq, self.degradation, self.generator, self.iteration = lq, degradation, generator, 0
+        self.dtype = compute_dtype(self.precision, lq.device)
+        size = tuple(degradation.scale * side for side in lq.shape[-2:])
+        self.spectrum = error_spectra(size, [self.error_exponent], lq.device)[0]
+        x0 = F.interpolate(lq, size, mode='bicubic').clamp(0, 1).expand(self.num_chains, -1, -1, -1)
+        self.x_t = x0 + self.levels[0] * self._noise(x0)
+        self._denoise(self.levels[0])
+
+    def forward(self) -> Tensor:
+        return self.x0.mean(0, keepdim=True).clamp(0, 1)
+
+    def step(self, kernel: Tensor) -> dict[str, Tensor]:
+        sigma = self._level(self.iteration)
+        innovation = self.degradation.A(self.x0, kernel) - self.lq
+        x0 = self._make_consistent(kernel, sigma)
+        self.iteration += 1
+        if self.iteration == self.num_iter:
+            self.x0 = x0
+        else:
+            sigma_next = self._level(self.iteration)
+            if self.iteration < len(self.levels):
+                self.x_t = reverse_step(self.x_t, x0, sigma, sigma_next, self._noise(x0), self.sampler)
+            else:
+                self.x_t = x0.mean(0, keepdim=True)
+            self._denoise(sigma_next)
+        return {'l_x_innovation': innovation.square().mean()}
+
+    @property
+    def updates_kernel(self) -> bool:
+        return self.iteration < len(self.levels) and self._level(self.iteration) >= self.freeze_sigma
+
+    def _level(self, iteration: int) -> float:
+        return (self.levels + self.final_levels)[iteration]
+
+    def _noise(self, like: Tensor) -> Tensor:
+        return torch.randn(like.shape, generator=self.generator).to(like)
+
+    def _denoise(self, sigma: float) -> None:
+        """Set the denoised image; gray images are shown to the network as gray colours."""
+        index = int(torch.randint(8, (), generator=self.generator)) if self.augment else 0
+        x_t = transform(self.x_t, index).expand(-1, 3, -1, -1)
+        with torch.no_grad():
+            x0 = self.net.denoise(x_t, torch.full((len(x_t),), sigma, device=x_t.device), self.dtype, self.label)
+        x0 = transform_back(x0, index)
+        self.x0 = x0 if self.lq.shape[1] == 3 else x0.mean(1, keepdim=True)
+
+    def _make_consistent(self, kernel: Tensor, sigma: float) -> Tensor:
+        if self.data_step == 'closed_form':
+            alpha = self.degradation.noise_variance / sigma**2
+            return self.degradation.data_step(self.x0, self.lq, kernel, alpha, self.spectrum)
+        x = self.x0
+        otf = kernel_to_otf(kernel, x.shape[-2:])
+        step_size = 1 / aliased_power(otf.abs().square(), self.degradation.scale).max()  # the largest that is stable
+        for _ in range(GRADIENT_STEPS):
+            x = x - step_size * self.degradation.A_adjoint(self.degradation.A(x, kernel) - self.lq, kernel)
+        return x
