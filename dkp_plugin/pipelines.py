@@ -9,10 +9,12 @@ from types import ModuleType
 from typing import Any
 
 import yaml
+from basicsr.utils import check_resume
 from basicsr.utils.options import parse_options
 
 from dkp_plugin.errors import OptionError, UserError
 from dkp_plugin.options import check_options
+from dkp_plugin.weight_files import read_weights
 
 EXIT_FAILED_IMAGES, EXIT_USER_ERROR, EXIT_INTERRUPTED = 1, 2, 130
 
@@ -37,16 +39,43 @@ def run_pipeline(module: ModuleType, is_train: bool) -> int:
         _check_writable(root / ('experiments' if is_train else 'results'))
         # The pipeline reads the options once more; what was checked is what it gets.
         module.parse_options = lambda *_, **__: (opt, args)
+        if is_train:
+            module.load_resume_state = load_resume_state
         pipeline(str(root))
     except (UserError, OSError) as error:
         print(f'error: {error}', file=sys.stderr)
         return EXIT_USER_ERROR
     except KeyboardInterrupt:
-        print('interrupted; the images that were finished are kept', file=sys.stderr)
+        kept = 'the last checkpoint is kept, --auto_resume goes on from it' if is_train else 'finished images are kept'
+        print(f'interrupted; {kept}', file=sys.stderr)
         return EXIT_INTERRUPTED
     finally:
         module.parse_options = parse_options
     return 0 if is_train else _report_failures(Path(opt['path']['results_root']))
+
+
+def load_resume_state(opt: dict[str, Any]) -> dict[str, Any] | None:
+    """Load the training state to go on from, as BasicSR's function of this name does, which needs a GPU for it.
+
+    Args:
+        opt: The options; ``--auto_resume`` takes the latest state of the experiment, if there is one. What BasicSR
+            derives from the state is written into ``opt``: the paths of the networks' weights.
+
+    Returns:
+        The state, its tensors on the CPU, or None for a training from the start.
+
+    Raises:
+        UserError: for a state that cannot be read.
+    """
+    if opt['auto_resume']:
+        states = Path('experiments', opt['name'], 'training_states').glob('*.state')
+        latest = max(states, key=lambda path: int(path.stem), default=None)
+        opt['path']['resume_state'] = None if latest is None else str(latest)
+    if opt['path'].get('resume_state') is None:
+        return None
+    state, _ = read_weights(Path(opt['path']['resume_state']))
+    check_resume(opt, state['iter'])
+    return state
 
 
 def _read_options(root: Path, is_train: bool) -> tuple[dict[str, Any], argparse.Namespace]:

@@ -43,7 +43,7 @@ def prepare(seed: int) -> None:
     hr = to_tensor(skimage.data.astronaut()[CROP][..., ::-1])
     degradation = Degradation(SCALE, default_kernel_size(SCALE), 'aligned')
     family = build_family('gaussian', SCALE, degradation.kernel_size, degradation.centre)
-    kernel = family.render(family.sample(1, image_generator(seed, NAME)))
+    kernel = family.render(family.sample(1, image_generator(seed, f'random_kernel/{NAME}')))
     write_image(DATA / 'HR' / f'{NAME}.png', to_uint8_bgr(hr))
     write_image(DATA / 'LR' / f'{NAME}.png', to_uint8_bgr(degradation.A(hr, kernel)))
     write_kernel(DATA / 'kernels' / f'{NAME}.mat', kernel, degradation.convention, SCALE)

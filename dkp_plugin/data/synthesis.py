@@ -82,7 +82,8 @@ class Synthesis:
 
     def params(self, name: str) -> tuple[Tensor, torch.Generator]:
         """Coordinates of the kernel of an image, (1, P), and the generator from which its noise comes next."""
-        generator = image_generator(self.seed, name)
+        # Not the numbers that a model of the same seed gives its estimator: they would tell it the kernel.
+        generator = image_generator(self.seed, f'random_kernel/{name}')
         return self.family.sample(1, generator), generator
 
     def degrade(self, gt: Tensor, name: str) -> tuple[Tensor, Tensor]:
