@@ -8,6 +8,7 @@ from torch import nn
 from dkp_plugin.archs.compact_prior_arch import CompactPrior
 from dkp_plugin.archs.guided_diffusion_arch import GuidedDiffusionUNet
 from dkp_plugin.errors import UserError
+from dkp_plugin.tiling import TiledPrior
 from dkp_plugin.weight_files import read_weights
 
 COMPACT_WEIGHTS = Path(__file__).parent / 'weights' / 'compact_prior.safetensors'
@@ -52,7 +53,8 @@ def load_prior(name: str, path: str | None = None) -> nn.Module:
     except (RuntimeError, TypeError, AttributeError) as error:
         reason = ' '.join(str(error).split())
         raise UserError(f'{path}: these are not the weights of the prior {name} ({reason[:200]})') from None
-    return net.eval().requires_grad_(False)
+    net = net.eval().requires_grad_(False)
+    return net if name == 'compact' else TiledPrior(net)  # the guided network is made for 256x256 pixels
 
 
 def _check_sum(path: Path, expected: str) -> None:

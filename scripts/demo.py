@@ -1,7 +1,7 @@
 """The two ends of the demo: make an LR image from a photograph, and compare what came back with the truth.
 
-python scripts/demo.py prepare    writes HR, LR and kernel under datasets/demo
-python scripts/demo.py report     reads results/DIPDKP_demo_x4, prints a table, draws comparison.png
+python scripts/demo.py prepare              writes HR, LR and kernel under datasets/demo
+python scripts/demo.py report DiffDKP_demo_x4    reads results/DiffDKP_demo_x4, prints a table, draws comparison.png
 """
 
 import argparse
@@ -25,9 +25,9 @@ from dkp_plugin.metrics.evaluate import evaluate, metric_data, to_uint8_bgr
 matplotlib.use('Agg')
 from matplotlib import pyplot as plt
 
-SCALE, NAME, RUN = 4, 'astronaut', 'DIPDKP_demo_x4'
+SCALE, NAME = 4, 'astronaut'
 CROP = np.s_[0:192, 128:320]  # the face: 192x192 pixels run in minutes on two cores
-DATA, RESULTS = Path('datasets/demo'), Path('results') / RUN
+DATA = Path('datasets/demo')
 METRICS = {
     'psnr': {'type': 'calculate_psnr', 'crop_border': SCALE, 'test_y_channel': True},
     'ssim': {'type': 'calculate_ssim', 'crop_border': SCALE, 'test_y_channel': True},
@@ -64,33 +64,38 @@ def bicubic(lq: Tensor) -> Tensor:
     return to_tensor(cv2.resize(to_uint8_bgr(lq), None, fx=SCALE, fy=SCALE, interpolation=cv2.INTER_CUBIC))
 
 
-def report() -> None:
-    """Print the figures of bicubic enlargement and of DIP-DKP, and draw the pictures side by side."""
+def report(run: str) -> None:
+    """Print the figures of bicubic enlargement and of a run, and draw the pictures side by side.
+
+    Args:
+        run: Name of the option file, and so of the results folder: method, ``demo`` and scale.
+    """
+    method, results = run.split('_')[0].replace('DKP', '-DKP'), Path('results') / run
     lq, gt = (read_image(DATA / folder / f'{NAME}.png') for folder in ('LR', 'HR'))
-    restored = read_image(RESULTS / 'visualization' / 'demo' / f'{NAME}_{RUN}.png')
+    restored = read_image(results / 'visualization' / 'demo' / f'{NAME}_{run}.png')
     kernel, kernel_gt = (
         scipy.io.loadmat(folder / f'{NAME}.mat')['Kernel']
-        for folder in (RESULTS / 'kernels' / 'demo', DATA / 'kernels')
+        for folder in (results / 'kernels' / 'demo', DATA / 'kernels')
     )
-    record = json.loads((RESULTS / 'metrics' / 'demo.json').read_text())['images'][0]
+    record = json.loads((results / 'metrics' / 'demo.json').read_text())['images'][0]
     baseline, _ = evaluate(METRICS, metric_data({'result': bicubic(lq), 'gt': gt}, SCALE))
 
     print(f'{"":10s} {"PSNR-Y":>8s} {"SSIM-Y":>8s} {"kernel PSNR":>12s} {"kernel NCC":>11s} {"seconds":>8s}')
     print(f'{"bicubic":10s} {baseline["psnr"]:8.2f} {baseline["ssim"]:8.4f} {"-":>12s} {"-":>11s} {"-":>8s}')
     print(
-        f'{"DIP-DKP":10s} {record["psnr"]:8.2f} {record["ssim"]:8.4f} {record["kernel_psnr"]:12.2f} '
-        f'{record["kernel_ncc"]:11.4f} {record["seconds"]:8.0f}'
+        f'{method:10s} {record["psnr"]:8.2f} {record["ssim"]:8.4f} {record["kernel_psnr"]:12.2f} '
+        f'{record["kernel_ncc"]:11.4f} {record["seconds"]:8.1f}'
     )
     draw(
         {
             f'LR, bicubic: {baseline["psnr"]:.2f} dB': bicubic(lq),
-            f'DIP-DKP: {record["psnr"]:.2f} dB': restored,
+            f'{method}: {record["psnr"]:.2f} dB': restored,
             'truth': gt,
         },
         {f'estimated kernel: NCC {record["kernel_ncc"]:.3f}': kernel, 'true kernel': kernel_gt},
-        RESULTS / 'comparison.png',
+        results / 'comparison.png',
     )
-    print(f'restored image, kernel, metrics and comparison.png: {RESULTS}')
+    print(f'restored image, kernel, metrics and comparison.png: {results}')
 
 
 def draw(images: dict[str, Tensor], kernels: dict[str, np.ndarray], path: Path) -> None:
@@ -117,10 +122,11 @@ def draw(images: dict[str, Tensor], kernels: dict[str, np.ndarray], path: Path) 
 def main() -> None:
     """Run the part that the command line names."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument('part', choices=['prepare', 'report'])
-    parser.add_argument('--seed', type=int, default=0, help='of the kernel')
+    parts = parser.add_subparsers(dest='part', required=True)
+    parts.add_parser('prepare').add_argument('--seed', type=int, default=0, help='of the kernel')
+    parts.add_parser('report').add_argument('run', help='name of the option file')
     arguments = parser.parse_args()
-    prepare(arguments.seed) if arguments.part == 'prepare' else report()
+    prepare(arguments.seed) if arguments.part == 'prepare' else report(arguments.run)
 
 
 if __name__ == '__main__':

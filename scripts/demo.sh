@@ -1,11 +1,21 @@
 #!/usr/bin/env bash
-# Blur and shrink a photograph, restore it blindly with DIP-DKP, compare: bash scripts/demo.sh
+# Blur and shrink a photograph, restore it blindly, compare: bash scripts/demo.sh [--method diff-dkp|dip-dkp]
 set -euo pipefail
+
+run=DiffDKP_demo_x4
+case "$*" in
+    '' | '--method diff-dkp') ;;
+    '--method dip-dkp') run=DIPDKP_demo_x4 ;;
+    *)
+        echo "error: demo.sh: $* is not understood; allowed: --method diff-dkp, --method dip-dkp" >&2
+        exit 2
+        ;;
+esac
 
 root="$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)"
 cd "$root"
 source scripts/setup_env.sh
 
 python scripts/demo.py prepare
-python -m dkp_plugin.test -opt options/test/DIPDKP_demo_x4.yml
-python scripts/demo.py report
+python -m dkp_plugin.test -opt "options/test/$run.yml"
+python scripts/demo.py report "$run"

@@ -90,27 +90,20 @@ def test_a_truncated_file_is_one_line(tmp_path, suffix, share):
     assert str(caught.value).startswith(f'{path}: ') and '\n' not in str(caught.value)
 
 
-def test_truncated_safetensors_say_what_is_missing(tmp_path):
-    header = {'a': {'dtype': 'F32', 'shape': [4], 'data_offsets': [0, 16]}}
-    path = tmp_path / 'x.safetensors'
-    path.write_bytes(safetensors_bytes(header, bytes(9)))
-    with pytest.raises(UserError, match='found 9 bytes of weights, expected 16'):
-        read_weights(path)
-
-
 @pytest.mark.parametrize(
-    ('entry', 'message'),
+    'entry',
     [
-        ({'dtype': 'F32', 'shape': [3], 'data_offsets': [0, 16]}, r'a: found 16 bytes, expected shape \[3\] of F32'),
-        ({'dtype': 'F8_E4M3', 'shape': [16], 'data_offsets': [0, 16]}, 'not a readable file of weights'),
-        ({'dtype': 'F32', 'shape': [4]}, 'not a readable file of weights'),
+        {'dtype': 'F32', 'shape': [3], 'data_offsets': [0, 16]},
+        {'dtype': 'F32', 'shape': [4], 'data_offsets': [0, 17]},
+        {'dtype': 'F32', 'shape': [4]},
     ],
 )
-def test_a_wrong_header_is_one_line(tmp_path, entry, message):
+def test_a_wrong_header_is_one_line(tmp_path, entry):
     path = tmp_path / 'x.safetensors'
     path.write_bytes(safetensors_bytes({'a': entry}, bytes(16)))
-    with pytest.raises(UserError, match=message):
+    with pytest.raises(UserError, match='x.safetensors: not a readable file of weights') as caught:
         read_weights(path)
+    assert '\n' not in str(caught.value)
 
 
 def test_no_such_file(tmp_path):

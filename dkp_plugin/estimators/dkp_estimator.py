@@ -1,11 +1,11 @@
 """Dynamic Kernel Prior (CVPR 2024): random kernel sampling and network-based Langevin dynamics."""
 
 import math
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import torch
 from basicsr.utils.registry import ARCH_REGISTRY
-from pydantic import NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt
+from pydantic import Field, NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt
 from torch import Tensor
 
 from dkp_plugin.archs.initialise import build_initialised
@@ -90,6 +90,8 @@ class DKP(KernelEstimator):
         warmup_iters: Steps on random kernels before the image is looked at.
         rks_weight: Factor on the loss of the RKS steps, which Adam normalises together with the likelihood; 0: no RKS.
         pke_weight: Factor on the likelihood of the network's own kernel; 0: no PKE, the network follows RKS alone.
+        memory: With ``evidence``: decay of the average over calls of the weighted mean of the random kernels. Each call
+            sees an image with other errors, so that the average is better than the last.
         pke_iters: With ``evidence``: steps of the network per call.
         rks_interval: With ``residual``: calls of ``step`` per RKS step.
         residual_interval: With ``residual``: calls of ``step`` per step on the residual.
@@ -118,6 +120,7 @@ class DKP(KernelEstimator):
         warmup_iters: NonNegativeInt = 200,
         rks_weight: NonNegativeFloat | None = None,
         pke_weight: NonNegativeFloat = 1.0,
+        memory: Annotated[float, Field(ge=0, lt=1)] = 0.0,
         pke_iters: PositiveInt = 10,
         rks_interval: PositiveInt = 5,
         residual_interval: PositiveInt = 3,
@@ -137,7 +140,7 @@ class DKP(KernelEstimator):
         self.family_options = {key: tuple(value) for key, value in ranges.items() if value is not None}
         self._build_family(Degradation(scale=4, kernel_size=19))  # tells mistakes at once
         self.num_layers, self.num_units = num_layers, num_units
-        self.warmup_iters, self.pke_weight, self.pke_iters = warmup_iters, pke_weight, pke_iters
+        self.warmup_iters, self.pke_weight, self.pke_iters, self.memory = warmup_iters, pke_weight, pke_iters, memory
         self.rks_interval, self.residual_interval, self.ssim_iters = rks_interval, residual_interval, ssim_iters
 
     def _build_family(self, degradation: Degradation) -> KernelFamily:
@@ -202,6 +205,8 @@ class DKP(KernelEstimator):
         if self._has_rks:
             kernels, weights = self._weigh_random_kernels(x)
             self.spread = _weighted_variance(kernels, weights)
+            mean = (weights.view(-1, 1, 1, 1) * kernels).sum(0, keepdim=True)
+            self.prior_kernel = mean if self.iteration == 0 else self.prior_kernel.lerp(mean, 1 - self.memory)
         # The network's own kernel is judged with the spectrum that suits it best.
         with torch.no_grad():
             own = self.net(self.code).expand(len(self.spectra), -1, -1, -1)
@@ -210,7 +215,7 @@ class DKP(KernelEstimator):
             kernel = self.net(self.code)
             loss = 0.0
             if self._has_rks:
-                losses['l_k_rks'] = (weights * (kernel - kernels).square().mean((1, 2, 3))).sum()
+                losses['l_k_rks'] = (kernel - self.prior_kernel).square().mean()
                 loss = loss + self.rks_weight * losses['l_k_rks']
             if self.pke_weight > 0:
                 losses['l_k_evidence'] = self._evidence(x, kernel, spectrum).sum()

@@ -1,0 +1,55 @@
+"""Denoise images of any size by a network that is made for one size: overlapping tiles, blended at every step."""
+
+import torch
+from torch import Tensor, nn
+
+
+def tile_starts(length: int, tile: int, overlap: int) -> list[int]:
+    """Starts of tiles that cover ``length`` pixels, evenly spread, neighbours sharing at least ``overlap`` pixels.
+
+    Args:
+        length: Pixels to cover.
+        tile: Length of a tile; a shorter image has one tile.
+        overlap: Smaller than ``tile``.
+
+    Returns:
+        Starts in ascending order; all tiles end within the image unless it is shorter than one.
+    """
+    if length <= tile:
+        return [0]
+    num = -(-(length - overlap) // (tile - overlap))
+    return [round(index * (length - tile) / (num - 1)) for index in range(num)]
+
+
+def blending_window(length: int) -> Tensor:
+    """Weights (length,) of a tile's pixels: they rise linearly from its ends, where it knows least, to the middle."""
+    ramp = torch.arange(1, length + 1)
+    return torch.minimum(ramp, ramp.flip(0)).float()
+
+
+class TiledPrior(nn.Module):
+    """Image prior that works tile by tile; the tiles are cut from one noisy image, so that they share its noise.
+
+    One tile is in work at a time, so that the memory does not grow with the image.
+
+    Args:
+        net: Network with the method ``denoise(x, sigma, dtype, label)``.
+        tile: Side of a tile in pixels.
+        overlap: Pixels that neighbours share at least.
+    """
+
+    def __init__(self, net: nn.Module, tile: int = 256, overlap: int = 64) -> None:
+        super().__init__()
+        self.net, self.tile, self.overlap = net, tile, overlap
+
+    def denoise(self, x: Tensor, sigma: Tensor, dtype: torch.dtype = torch.float32, label: int | None = None) -> Tensor:
+        """Denoise images (B, 3, H, W) of noise levels (B,); see the network."""
+        height, width = (min(side, self.tile) for side in x.shape[-2:])
+        window = torch.outer(blending_window(height), blending_window(width)).to(x)
+        total, weight = torch.zeros_like(x), x.new_zeros(x.shape[-2:])
+        for top in tile_starts(x.shape[-2], self.tile, self.overlap):
+            for left in tile_starts(x.shape[-1], self.tile, self.overlap):
+                place = (..., slice(top, top + height), slice(left, left + width))
+                total[place] += window * self.net.denoise(x[place], sigma, dtype, label)
+                weight[place] += window
+        return total / weight
