@@ -101,7 +101,7 @@ def test_a_truncated_file_is_one_line(tmp_path, suffix, share):
 def test_a_wrong_header_is_one_line(tmp_path, entry):
     path = tmp_path / 'x.safetensors'
     path.write_bytes(safetensors_bytes({'a': entry}, bytes(16)))
-    with pytest.raises(UserError, match='x.safetensors: not a readable file of weights') as caught:
+    with pytest.raises(UserError, match=r'x\.safetensors: not a readable file of weights') as caught:
         read_weights(path)
     assert '\n' not in str(caught.value)
 

@@ -25,18 +25,22 @@ DEFAULTS: dict[str, dict[str, Any]] = {
         'weighting': 'focal',
         'temperature': 0.1,
         'sampler': 'independent',
+        'proposal_std': 0.1,
         'variance_range': (0.925, 5.0),
         'lr': 1e-4,
         'rks_weight': 1.0,
+        'pke_weight': 1.0,
     },
     'evidence': {
         'num_samples': 64,
         'weighting': 'softmax',
         'temperature': 0.01,
         'sampler': 'population',
+        'proposal_std': 0.05,
         'variance_range': (0.1, 4.0),
         'lr': 1e-3,
         'rks_weight': 1e4,
+        'pke_weight': 0.1,
     },
 }
 
@@ -119,8 +123,8 @@ class DKP(KernelEstimator):
         lr: PositiveFloat | None = None,
         warmup_iters: NonNegativeInt = 200,
         rks_weight: NonNegativeFloat | None = None,
-        pke_weight: NonNegativeFloat = 1.0,
-        memory: Annotated[float, Field(ge=0, lt=1)] = 0.0,
+        pke_weight: NonNegativeFloat | None = None,
+        memory: Annotated[float, Field(ge=0, lt=1)] = 0.8,
         pke_iters: PositiveInt = 10,
         rks_interval: PositiveInt = 5,
         residual_interval: PositiveInt = 3,
@@ -129,18 +133,18 @@ class DKP(KernelEstimator):
         super().__init__()
         defaults = DEFAULTS[likelihood]
         given = {'num_samples': num_samples, 'weighting': weighting, 'temperature': temperature, 'sampler': sampler}
-        given |= {'lr': lr, 'rks_weight': rks_weight}
+        given |= {'proposal_std': proposal_std, 'lr': lr, 'rks_weight': rks_weight, 'pke_weight': pke_weight}
         for key, value in given.items():
             setattr(self, key, defaults[key] if value is None else value)
         for key, allowed in (('weighting', WEIGHTINGS), ('sampler', SAMPLERS)):
             if getattr(self, key) not in allowed:
                 raise ValueError(f'{key}: {getattr(self, key)!r} is not one of {", ".join(allowed)}')
-        self.likelihood, self.proposal_std, self.kernel_family = likelihood, proposal_std or 0.1, kernel_family
+        self.likelihood, self.kernel_family = likelihood, kernel_family
         ranges = {'variance_range': variance_range, 'length_range': length_range}
         self.family_options = {key: tuple(value) for key, value in ranges.items() if value is not None}
         self._build_family(Degradation(scale=4, kernel_size=19))  # tells mistakes at once
         self.num_layers, self.num_units = num_layers, num_units
-        self.warmup_iters, self.pke_weight, self.pke_iters, self.memory = warmup_iters, pke_weight, pke_iters, memory
+        self.warmup_iters, self.pke_iters, self.memory = warmup_iters, pke_iters, memory
         self.rks_interval, self.residual_interval, self.ssim_iters = rks_interval, residual_interval, ssim_iters
 
     def _build_family(self, degradation: Degradation) -> KernelFamily:

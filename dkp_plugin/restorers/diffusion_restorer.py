@@ -92,7 +92,7 @@ class Diffusion(Restorer):
     def __init__(
         self,
         prior: Literal['compact', 'guided', 'guided_class'] = 'compact',
-        num_steps: PositiveInt = 20,
+        num_steps: PositiveInt = 30,
         sigma_range: tuple[PositiveFloat, PositiveFloat] = (1.0, 0.25),
         num_final_steps: NonNegativeInt = 20,
         final_sigma_range: tuple[PositiveFloat, PositiveFloat] = (0.25, 0.01),
