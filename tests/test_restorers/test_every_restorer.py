@@ -7,7 +7,10 @@ from basicsr.utils.registry import ARCH_REGISTRY
 from dkp_plugin.degradation import Degradation
 from dkp_plugin.restorers.base import Restorer
 
-TINY = {'DIP': {'num_feat': 4, 'num_skip': 2, 'num_scales': 2, 'non_local_scales': (2,)}}
+TINY = {
+    'DIP': {'num_feat': 4, 'num_skip': 2, 'num_scales': 2, 'non_local_scales': (2,)},
+    'Diffusion': {'num_steps': 2, 'num_final_steps': 1},
+}
 RESTORERS = sorted(
     name
     for name, network in ARCH_REGISTRY
@@ -24,17 +27,24 @@ def run(restorer, seed, scale=2, channels=3, height=8, width=9, steps=3):
     return restorer().clone(), losses
 
 
-def build(name):
-    return ARCH_REGISTRY.get(name)(**TINY.get(name, {}))
+@pytest.fixture
+def build(tiny_prior):
+    def build_tiny(name):
+        restorer = ARCH_REGISTRY.get(name)(**TINY.get(name, {}))
+        if restorer.has_weights:
+            restorer.net = tiny_prior
+        return restorer
+
+    return build_tiny
 
 
 def test_there_are_restorers():
-    assert 'DIP' in RESTORERS
+    assert {'DIP', 'Diffusion'} <= set(RESTORERS)
 
 
 @pytest.mark.parametrize('name', RESTORERS)
 @pytest.mark.parametrize(('scale', 'channels', 'height', 'width'), [(2, 3, 16, 16), (3, 1, 17, 16), (4, 3, 19, 23)])
-def test_contract(name, scale, channels, height, width):
+def test_contract(name, build, scale, channels, height, width):
     x, losses = run(build(name), 0, scale, channels, height, width)
     assert x.shape == (1, channels, scale * height, scale * width) and not x.requires_grad
     assert x.min() >= 0 and x.max() <= 1
@@ -43,7 +53,7 @@ def test_contract(name, scale, channels, height, width):
 
 
 @pytest.mark.parametrize('name', RESTORERS)
-def test_reset_forgets_the_previous_image(name):
+def test_reset_forgets_the_previous_image(name, build):
     used, fresh = build(name), build(name)
     run(used, seed=1, height=12, width=12)
     torch.manual_seed(5)  # the global generator must not matter
