@@ -20,7 +20,7 @@ class Softmax(ResidualDescent):
             the restorer's own number.
     """
 
-    def __init__(self, lr: PositiveFloat = 1e-2, ssim_iters: NonNegativeInt = 400) -> None:
+    def __init__(self, lr: PositiveFloat = 5e-2, ssim_iters: NonNegativeInt = 400) -> None:
         super().__init__(lr, ssim_iters)
 
     def start(self, generator: torch.Generator, device: torch.device) -> Iterable[Tensor]:
