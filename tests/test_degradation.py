@@ -126,6 +126,56 @@ def test_data_step_solves_the_dense_normal_equations(scale, num_images, num_kern
         torch.testing.assert_close(x[index].flatten(), torch.linalg.solve(normal, right), rtol=0, atol=1e-12)
 
 
+def random_spectrum(height, width, rng):
+    """A positive spectrum that a stationary real field can have: V(f) = V(-f)."""
+    return torch.fft.fft2(random(rng, height, width)).abs().square() / (height * width) + 0.01
+
+
+def dense_inverse_covariance(spectrum):
+    """The matrix of the quadratic form sum_f |DFT(x)(f)|^2 / V(f), by its action on single pixels."""
+    pixels = torch.eye(spectrum.numel(), dtype=torch.float64).view(-1, *spectrum.shape)
+    return torch.fft.ifft2(torch.fft.fft2(pixels) / spectrum).real.flatten(1).T
+
+
+@pytest.mark.parametrize(('scale', 'height', 'width'), [(2, 3, 4), (2, 5, 3), (3, 4, 3), (4, 3, 5)])
+@pytest.mark.parametrize(('num_images', 'num_kernels'), BATCHES)
+@pytest.mark.parametrize('alpha', [1e-3, 1.0])
+def test_weighted_data_step_is_where_the_gradient_of_its_objective_vanishes(
+    scale, height, width, num_images, num_kernels, alpha, rng
+):
+    size = (scale * height, scale * width)
+    z, y = random(rng, num_images, 2, *size), random(rng, num_images, 2, height, width)
+    kernels, spectrum = random_kernels(rng, num_kernels, 5), random_spectrum(*size, rng)
+    x = data_step(z, y, kernels, scale, alpha, spectrum).requires_grad_()
+    assert x.shape == (max(num_images, num_kernels), 2, *size)
+    distance = (torch.fft.fft2(x - z, norm='ortho').abs().square() / spectrum).sum()
+    objective = (degrade(x, kernels, scale) - y).square().sum() + alpha * distance
+    (gradient,) = torch.autograd.grad(objective, x)
+    assert gradient.abs().max() < 1e-10
+
+
+@pytest.mark.parametrize('scale', [2, 3])
+def test_weighted_data_step_solves_the_dense_normal_equations(scale, rng):
+    size, alpha = (3 * scale, 4 * scale), 0.1
+    z, y, kernel = random(rng, 1, 1, *size), random(rng, 1, 1, 3, 4), random_kernels(rng, 1, 5)
+    spectrum = random_spectrum(*size, rng)
+    matrix, weight = dense_operator(kernel, scale, size), alpha * dense_inverse_covariance(spectrum)
+    expected = torch.linalg.solve(matrix.T @ matrix + weight, matrix.T @ y.flatten() + weight @ z.flatten())
+    x = data_step(z, y, kernel, scale, alpha, spectrum)
+    torch.testing.assert_close(x.flatten(), expected, rtol=0, atol=1e-12)
+
+
+def test_weighted_data_step_depends_on_the_ratio_of_weight_and_spectrum_alone(rng):
+    z, y, kernel = random(rng, 1, 3, 12, 8), random(rng, 1, 3, 6, 4), random_kernels(rng, 1, 5)
+    spectrum = random_spectrum(12, 8, rng)
+    torch.testing.assert_close(
+        data_step(z, y, kernel, 2, 0.1, spectrum), data_step(z, y, kernel, 2, 0.3, 3 * spectrum), rtol=0, atol=1e-13
+    )
+    torch.testing.assert_close(
+        data_step(z, y, kernel, 2, 0.1, torch.ones(12, 8)), data_step(z, y, kernel, 2, 0.1), rtol=0, atol=1e-13
+    )
+
+
 @pytest.mark.parametrize(('num_images', 'num_kernels'), BATCHES)
 def test_degrade_has_the_right_gradients(num_images, num_kernels, rng):
     x = random(rng, num_images, 1, 4, 6).requires_grad_()
@@ -139,6 +189,15 @@ def test_degradation_binds_the_functions_to_its_scale(rng):
     assert degradation.A(x, kernel).equal(degrade(x, kernel, 3))
     assert degradation.A_adjoint(y, kernel).equal(degrade_adjoint(y, kernel, 3))
     assert degradation.data_step(x, y, kernel, 0.1).equal(data_step(x, y, kernel, 3, 0.1))
+    spectrum = random_spectrum(12, 12, rng)
+    assert degradation.data_step(x, y, kernel, 0.1, spectrum).equal(data_step(x, y, kernel, 3, 0.1, spectrum))
+
+
+def test_noise_variance_covers_noise_and_the_released_rounding():
+    """Cut off to 8 bits, a value errs by 0 to 1 / 255, by (1 / 255)^2 / 3 in the mean square; rounded, by a quarter."""
+    rounding = Degradation(2, 11).noise_variance
+    assert 1 / 255**2 / 12 < rounding < 1 / 255**2 / 3
+    assert Degradation(2, 11, noise=0.1).noise_variance == pytest.approx(0.01 + rounding)
 
 
 @pytest.mark.parametrize(
@@ -164,6 +223,9 @@ def test_kernels_that_do_not_fit_are_refused(images, kernels, message):
         ({'kernel_size': 1}, 'kernel_size: 1 is not an odd number of at least 3'),
         ({'kernel_size': 11.0}, r'kernel_size: 11\.0 is not an odd number'),
         ({'convention': 'centred'}, "convention: 'centred' is not one of aligned, released, kernelgan"),
+        ({'noise': -0.1}, r'noise: -0\.1 is not in \[0, 1\)'),
+        ({'noise': 1}, r'noise: 1 is not in \[0, 1\)'),
+        ({'noise': float('nan')}, r'noise: nan is not in \[0, 1\)'),
     ],
 )
 def test_unknown_facts_are_refused(arguments, message):

@@ -4,6 +4,8 @@ import math
 import numpy as np
 import pytest
 import torch
+import torch.nn.functional as F
+from PIL import Image
 from scipy.ndimage import correlate
 
 from dkp_plugin.degradation import SCALES, degrade
@@ -18,6 +20,7 @@ from dkp_plugin.kernels import (
     check_kernel_size,
     convert_convention,
     crop_kernel,
+    cubic_kernel,
     default_kernel_size,
     kernel_centre,
     normalise,
@@ -308,6 +311,35 @@ def test_converted_kernel_gives_the_lr_image_of_the_shifted_photograph(scale, so
     moved = np.roll(photo.numpy(), (-sign * (scale - 1),) * 2, axis=(-2, -1))
     expected = degrade(torch.from_numpy(moved), kernel, scale)
     torch.testing.assert_close(degrade(photo, converted, scale), expected, rtol=0, atol=1e-6)
+
+
+@pytest.mark.parametrize('scale', SCALES)
+@pytest.mark.parametrize('library', ['torch', 'PIL'])
+def test_cubic_kernel_is_the_bicubic_downsampling_of_others(library, scale, rng):
+    """Away from the border, which the model continues periodically; a grid of 6 s + 1 pixels cuts nothing off."""
+    size = 6 * scale + 1
+    kernel = cubic_kernel(scale, size, kernel_centre(size, scale, 'aligned'))
+    x = torch.rand(1, 1, 12 * scale, 13 * scale, generator=rng)
+    if library == 'torch':
+        expected = F.interpolate(x, (12, 13), mode='bicubic', antialias=True)
+    else:
+        small = Image.fromarray(x[0, 0].numpy()).resize((13, 12), Image.Resampling.BICUBIC)
+        expected = torch.from_numpy(np.array(small))[None, None]
+    inner = (..., slice(2, -2), slice(2, -2))
+    torch.testing.assert_close(degrade(x, kernel, scale)[inner], expected[inner], rtol=0, atol=1e-5)
+
+
+def test_cubic_kernel_by_hand():
+    """At s = 2 and half a pixel off the middle, t = 1/4, 3/4, 5/4, 7/4 to both sides."""
+    row = [-3, -9, 29, 111, 111, 29, -9, -3]
+    expected = np.outer(row, row) / sum(row) ** 2
+    kernel = cubic_kernel(2, 9, 4.5)[0, 0]
+    np.testing.assert_allclose(kernel[1:, 1:], expected, rtol=0, atol=1e-7)
+    assert kernel[0].abs().max() == kernel[:, 0].abs().max() == 0
+
+
+def test_cubic_kernel_that_is_cut_off_still_has_sum_one():
+    assert cubic_kernel(4, 11, 6.5).sum().item() == pytest.approx(1)
 
 
 def test_crop_kernel_keeps_the_middle_and_the_sum():

@@ -17,7 +17,6 @@ from dkp_plugin.evidence import error_spectra, negative_log_evidence
 from dkp_plugin.kernels import KernelFamily, build_family
 from dkp_plugin.losses import data_loss
 
-ERROR_EXPONENTS = (0.25, 0.5, 0.75, 1.0, 1.25, 1.5, 1.75, 2.0)
 # What an argument that is None stands for, which depends on the likelihood; variances in units of the scale.
 DEFAULTS: dict[str, dict[str, Any]] = {
     'residual': {
@@ -97,6 +96,8 @@ class DKP(KernelEstimator):
         memory: With ``evidence``: decay of the average over calls of the weighted mean of the random kernels. Each call
             sees an image with other errors, so that the average is better than the last.
         pke_iters: With ``evidence``: steps of the network per call.
+        error_exponents: With ``evidence``: spectra |f|^-exponent among which that of the image's error is sought; one
+            number takes it for known, 0 for white.
         rks_interval: With ``residual``: calls of ``step`` per RKS step.
         residual_interval: With ``residual``: calls of ``step`` per step on the residual.
         ssim_iters: With ``residual``: calls of ``step`` with 1 - SSIM, before the mean squared error takes over. An
@@ -126,6 +127,7 @@ class DKP(KernelEstimator):
         pke_weight: NonNegativeFloat | None = None,
         memory: Annotated[float, Field(ge=0, lt=1)] = 0.8,
         pke_iters: PositiveInt = 10,
+        error_exponents: tuple[float, ...] = (0.25, 0.5, 0.75, 1.0, 1.25, 1.5, 1.75, 2.0),
         rks_interval: PositiveInt = 5,
         residual_interval: PositiveInt = 3,
         ssim_iters: NonNegativeInt = 400,
@@ -144,6 +146,7 @@ class DKP(KernelEstimator):
         self.family_options = {key: tuple(value) for key, value in ranges.items() if value is not None}
         self._build_family(Degradation(scale=4, kernel_size=19))  # tells mistakes at once
         self.num_layers, self.num_units = num_layers, num_units
+        self.error_exponents = tuple(error_exponents)
         self.warmup_iters, self.pke_iters, self.memory = warmup_iters, pke_iters, memory
         self.rks_interval, self.residual_interval, self.ssim_iters = rks_interval, residual_interval, ssim_iters
 
@@ -174,7 +177,7 @@ class DKP(KernelEstimator):
         )
         if self.likelihood == 'evidence':
             size = tuple(degradation.scale * side for side in lq.shape[-2:])
-            self.spectra = error_spectra(size, ERROR_EXPONENTS, lq.device)
+            self.spectra = error_spectra(size, self.error_exponents, lq.device)
         self.spread = None
 
     def forward(self) -> Tensor:
