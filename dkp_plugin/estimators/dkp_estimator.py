@@ -17,6 +17,7 @@ from dkp_plugin.evidence import error_spectra, negative_log_evidence
 from dkp_plugin.kernels import KernelFamily, build_family
 from dkp_plugin.losses import data_loss
 
+EVIDENCE_PIXELS = 2**23  # kernels times HR pixels that are judged at once; about half a GiB
 # What an argument that is None stands for, which depends on the likelihood; variances in units of the scale.
 DEFAULTS: dict[str, dict[str, Any]] = {
     'residual': {
@@ -217,7 +218,7 @@ class DKP(KernelEstimator):
         # The network's own kernel is judged with the spectrum that suits it best.
         with torch.no_grad():
             own = self.net(self.code).expand(len(self.spectra), -1, -1, -1)
-            spectrum = self.spectra[self._evidence(x, own, self.spectra).argmin()].unsqueeze(0)
+            index = self._evidence(x, own, torch.arange(len(self.spectra), device=x.device)).argmin(0, keepdim=True)
         for _ in range(self.pke_iters):
             kernel = self.net(self.code)
             loss = 0.0
@@ -225,7 +226,7 @@ class DKP(KernelEstimator):
                 losses['l_k_rks'] = (kernel - self.prior_kernel).square().mean()
                 loss = loss + self.rks_weight * losses['l_k_rks']
             if self.pke_weight > 0:
-                losses['l_k_evidence'] = self._evidence(x, kernel, spectrum).sum()
+                losses['l_k_evidence'] = self._evidence(x, kernel, index).sum()
                 loss = loss + self.pke_weight * losses['l_k_evidence']
             self._update(loss)
         return {name: value.detach() for name, value in losses.items()}
@@ -234,9 +235,14 @@ class DKP(KernelEstimator):
     def _has_rks(self) -> bool:
         return self.rks_weight > 0 and self.kernel_family != 'free'
 
-    def _evidence(self, x: Tensor, kernels: Tensor, spectra: Tensor) -> Tensor:
-        degradation = self.degradation
-        return negative_log_evidence(x, self.lq, kernels, degradation.scale, spectra, degradation.noise_variance)
+    def _evidence(self, x: Tensor, kernels: Tensor, index: Tensor) -> Tensor:
+        """J of kernels (L, 1, K, K) with the spectra ``index`` (L,), a few at a time where the image is large."""
+        scale, noise_variance = self.degradation.scale, self.degradation.noise_variance
+        at_a_time = max(1, EVIDENCE_PIXELS // (x.shape[-2] * x.shape[-1]))
+        parts = zip(kernels.split(at_a_time), index.split(at_a_time), strict=True)
+        return torch.cat(
+            [negative_log_evidence(x, self.lq, k, scale, self.spectra[i], noise_variance) for k, i in parts]
+        )
 
     def _weigh_random_kernels(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """Draw L kernels, (L, 1, K, K), and return them with their weights, (L,)."""
@@ -246,7 +252,7 @@ class DKP(KernelEstimator):
             if self.likelihood == 'residual':
                 return kernels, (residuals(x, kernels, self.lq, self.degradation) + 1e-8).log()
             index = (samples[:, -1] * len(self.spectra)).long().clamp_max(len(self.spectra) - 1)
-            return kernels, self._evidence(x, kernels, self.spectra[index])
+            return kernels, self._evidence(x, kernels, index)
 
         with torch.no_grad():
             kernels, energies = self.random.draw(judge)
