@@ -1,3 +1,4 @@
+import cv2
 import numpy as np
 import pytest
 import skimage.data
@@ -34,8 +35,6 @@ def build(folder):
 
 def photo(folder, name):
     """Pixels of a file in the order (channel, row, column), by OpenCV."""
-    import cv2
-
     return torch.from_numpy(cv2.imread(str(folder / name))[..., ::-1].transpose(2, 0, 1).copy())
 
 
