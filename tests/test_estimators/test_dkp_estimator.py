@@ -1,10 +1,12 @@
 import itertools
+import math
 
 import pytest
 import torch
 
 from dkp_plugin.degradation import Degradation
 from dkp_plugin.estimators.dkp_estimator import DKP, residuals
+from dkp_plugin.evidence import error_spectra, negative_log_evidence
 from dkp_plugin.kernels import build_family
 
 DEGRADATION = Degradation(scale=2, kernel_size=11)
@@ -90,6 +92,99 @@ def test_gradients_of_a_round_accumulate_until_the_residual_step(scene):
         kernels.append(estimator())
     moved = [not torch.equal(old, new) for old, new in itertools.pairwise(kernels)]
     assert moved == [True, False, True, False, False, True]  # RKS at calls 1 and 6, the residual at call 3
+
+
+@pytest.fixture
+def denoised_scene(rng):
+    """A random field, denoised by the Wiener filter as in a reverse diffusion step, its true kernel and LR image."""
+    power = 0.04 * error_spectra((48, 40), [2.0])[0]
+    x, noise = torch.randn(2, 1, 3, 48, 40, generator=rng)
+    x, sigma = torch.fft.ifft2(torch.fft.fft2(x) * power.sqrt()).real, 0.5
+    z = torch.fft.ifft2(torch.fft.fft2(x + sigma * noise) * power / (power + sigma**2)).real
+    kernel = build_family('gaussian', 2, 11, DEGRADATION.centre, variance_range=(0.5, 5)).render(
+        torch.tensor([[0.6, 0.2, 0.3]])
+    )
+    lq = DEGRADATION.A(x, kernel)
+    return z, kernel, lq + DEGRADATION.noise_variance**0.5 * torch.randn(lq.shape, generator=rng)
+
+
+def errors_of_the_kernel(scene, calls, **options):
+    """Squared error of the kernel before and after some calls of step, the estimator and its last losses."""
+    z, kernel, lq = scene
+    estimator = DKP(num_units=100, warmup_iters=50, **options)
+    estimator.reset(lq, DEGRADATION, torch.Generator().manual_seed(0))
+    before = (estimator() - kernel).square().mean().item()
+    for _ in range(calls):
+        losses = estimator.step(z)
+    return before, (estimator() - kernel).square().mean().item(), estimator, losses
+
+
+def test_evidence_finds_the_kernel_in_spite_of_an_imperfect_image(denoised_scene):
+    before, after, estimator, losses = errors_of_the_kernel(denoised_scene, 30, likelihood='evidence')
+    assert after < 0.1 * before
+    assert losses.keys() == {'l_k_rks', 'l_k_evidence'}
+    assert estimator.expected_psnr() > -10 * math.log10(before)
+
+
+def test_residual_is_led_astray_by_an_imperfect_image(denoised_scene):
+    """The same sampler and network under both likelihoods."""
+    options = {
+        'num_samples': 64,
+        'weighting': 'softmax',
+        'temperature': 0.01,
+        'sampler': 'population',
+        'proposal_std': 0.05,
+        'variance_range': (0.2, 8.0),
+        'lr': 1e-3,
+    }
+    residual = {'rks_weight': 1e4, 'rks_interval': 1, 'residual_interval': 1, 'ssim_iters': 0}
+    _, by_evidence, *_ = errors_of_the_kernel(denoised_scene, 30, likelihood='evidence', **options)
+    _, by_residual, *_ = errors_of_the_kernel(denoised_scene, 300, **options, **residual)
+    assert by_evidence < 0.2 * by_residual
+
+
+def test_free_kernels_descend_the_evidence_alone(denoised_scene):
+    before, after, estimator, losses = errors_of_the_kernel(
+        denoised_scene, 30, likelihood='evidence', kernel_family='free', pke_weight=1.0
+    )
+    assert after < 0.5 * before
+    assert losses.keys() == {'l_k_evidence'} and estimator.expected_psnr() is None
+    z, kernel, lq = denoised_scene
+    spectra = error_spectra((48, 40), [1.5])
+    judged = [
+        negative_log_evidence(z, lq, k, 2, spectra, DEGRADATION.noise_variance).item()
+        for k in (torch.full_like(kernel, 1 / 121), estimator())
+    ]
+    assert judged[1] < judged[0]
+
+
+def test_loss_of_the_evidence_is_that_of_the_best_spectrum(denoised_scene):
+    z, _, lq = denoised_scene
+    estimator = DKP(likelihood='evidence', kernel_family='free', num_units=20, warmup_iters=5, pke_iters=1)
+    estimator.reset(lq, DEGRADATION, torch.Generator().manual_seed(0))
+    kernel = estimator()
+    spectra = error_spectra((48, 40), estimator.error_exponents)
+    expected = min(
+        negative_log_evidence(z, lq, kernel, 2, spectrum[None], DEGRADATION.noise_variance).item()
+        for spectrum in spectra
+    )
+    assert estimator.step(z)['l_k_evidence'].item() == pytest.approx(expected, rel=1e-4)
+
+
+@pytest.mark.parametrize('kernel_family', ['gaussian', 'motion', 'line', 'free'])
+def test_evidence_with_every_family_depends_on_the_generator_alone(denoised_scene, kernel_family):
+    z, _, lq = denoised_scene
+    kernels = []
+    for seed in (0, 0, 1):
+        torch.manual_seed(len(kernels))  # the global generator must not matter
+        estimator = DKP(likelihood='evidence', kernel_family=kernel_family, num_samples=4, num_units=20, warmup_iters=2)
+        estimator.reset(lq, DEGRADATION, torch.Generator().manual_seed(seed))
+        for _ in range(3):
+            estimator.step(z)
+        kernels.append(estimator())
+    assert torch.equal(kernels[0], kernels[1]) and not torch.equal(kernels[0], kernels[2])
+    assert kernels[0].shape == (1, 1, 11, 11) and kernels[0].min() >= 0
+    assert kernels[0].sum().item() == pytest.approx(1, abs=1e-5)
 
 
 @pytest.mark.parametrize(
