@@ -28,11 +28,13 @@ def run(restorer, seed, scale=2, channels=3, height=8, width=9, steps=3):
 
 
 @pytest.fixture
-def build(tiny_prior):
+def build(tiny_prior, tiny_usrnet):
+    nets = {'Diffusion': tiny_prior, 'USRNet': tiny_usrnet}
+
     def build_tiny(name):
         restorer = ARCH_REGISTRY.get(name)(**TINY.get(name, {}))
         if restorer.has_weights:
-            restorer.net = tiny_prior
+            restorer.net = nets[name]
         return restorer
 
     return build_tiny
