@@ -6,7 +6,7 @@ from typing import Any, Literal
 import torch
 import torch.nn.functional as F
 from basicsr.utils.registry import DATASET_REGISTRY
-from pydantic import BaseModel, ConfigDict, Field, PositiveInt
+from pydantic import BaseModel, ConfigDict, Field, NonNegativeInt, PositiveInt
 from torch import Tensor
 from torch.utils.data import Dataset
 
@@ -29,8 +29,8 @@ class PhotoCropDatasetOptions(BaseModel):
     resize_factors: list[float] = Field(default=[1.0], min_length=1)
     gray_share: float = Field(default=0.0, ge=0, le=1)
     use_shuffle: bool = True
-    num_worker_per_gpu: int = 0
-    batch_size_per_gpu: PositiveInt = 16
+    num_worker_per_gpu: NonNegativeInt  # BasicSR has no default for these two
+    batch_size_per_gpu: PositiveInt
     dataset_enlarge_ratio: PositiveInt = 1
     prefetch_mode: Literal['cpu', 'cuda'] | None = None
     pin_memory: bool = False

@@ -14,7 +14,7 @@ from dkp_plugin.degradation import Degradation
 from dkp_plugin.estimators.base import KernelEstimator
 from dkp_plugin.estimators.random_kernels import SAMPLERS, WEIGHTINGS, RandomKernels, kernel_weights
 from dkp_plugin.evidence import error_spectra, negative_log_evidence
-from dkp_plugin.kernels import KernelFamily, build_family
+from dkp_plugin.kernels import KERNEL_FAMILIES, KernelFamily, build_family
 from dkp_plugin.losses import data_loss
 
 EVIDENCE_PIXELS = 2**23  # kernels times HR pixels that are judged at once; about half a GiB
@@ -146,6 +146,8 @@ class DKP(KernelEstimator):
         ranges = {'variance_range': variance_range, 'length_range': length_range}
         self.family_options = {key: tuple(value) for key, value in ranges.items() if value is not None}
         self._build_family(Degradation(scale=4, kernel_size=19))  # tells mistakes at once
+        if self.pke_weight == 0 and not self._has_rks:
+            raise ValueError('pke_weight: 0 is not allowed without RKS, since nothing would move the kernel')
         self.num_layers, self.num_units = num_layers, num_units
         self.error_exponents = tuple(error_exponents)
         self.warmup_iters, self.pke_iters, self.memory = warmup_iters, pke_iters, memory
@@ -153,6 +155,9 @@ class DKP(KernelEstimator):
 
     def _build_family(self, degradation: Degradation) -> KernelFamily:
         scale, options = degradation.scale, self.family_options
+        if self.kernel_family not in (*KERNEL_FAMILIES, 'free'):
+            allowed = ', '.join((*KERNEL_FAMILIES, 'free'))
+            raise ValueError(f'kernel_family: {self.kernel_family!r} is not one of {allowed}')
         name = 'gaussian' if self.kernel_family == 'free' else self.kernel_family  # free: for the warm-up only
         if name == 'gaussian':
             default = tuple(scale * bound for bound in DEFAULTS[self.likelihood]['variance_range'])

@@ -67,8 +67,8 @@ class Diffusion(Restorer):
 
     In the first phase each step denoises, lets the estimator judge the kernel on the result, makes the result
     consistent with the LR image, and goes to the next noise level. In the second phase the kernel is kept, and
-    denoiser and data step alternate without noise (plug and play), which leads to the mean of the images that explain
-    y rather than to a sample of them: less sharp noise, several tenths of a decibel more.
+    denoiser and data step alternate without new noise (plug and play), which takes the last of the noise out. From
+    higher noise levels the second phase does worse: 1.6 dB on butterfly when it starts at 0.25 in place of 0.02.
 
     Args:
         prior: ``compact``, the network that comes with the package; ``guided`` or ``guided_class``, the 256x256

@@ -26,6 +26,8 @@ def build(folder):
             'type': 'PhotoCropDataset',
             'dataroot_gt': str(folder),
             'gt_size': 16,
+            'num_worker_per_gpu': 0,
+            'batch_size_per_gpu': 2,
             'phase': 'train',
         }
         return DATASET_REGISTRY.get('PhotoCropDataset')(given | options)

@@ -194,7 +194,8 @@ def test_evidence_with_every_family_depends_on_the_generator_alone(denoised_scen
         ({'sampler': 'gibbs'}, "sampler: 'gibbs' is not one of independent, metropolis, population"),
         ({'variance_range': [4, 2]}, 'variance_range'),
         ({'kernel_family': 'line', 'variance_range': [1, 2]}, 'variance_range'),
-        ({'kernel_family': 'disc'}, "kernel_family: 'disc' is not one of gaussian, motion, line"),
+        ({'kernel_family': 'free', 'pke_weight': 0.0}, 'pke_weight: 0 is not allowed without RKS'),
+        ({'kernel_family': 'disc'}, "kernel_family: 'disc' is not one of gaussian, motion, line, free"),
     ],
 )
 def test_wrong_names_are_refused_at_once(options, message):
