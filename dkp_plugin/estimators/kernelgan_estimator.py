@@ -1,0 +1,168 @@
+"""KernelGAN (Bell-Kligler et al., NeurIPS 2019): the kernel that makes an LR image look like itself, but smaller."""
+
+import math
+
+import torch
+import torch.nn.functional as F
+from basicsr.utils.registry import ARCH_REGISTRY
+from pydantic import PositiveFloat, PositiveInt
+from torch import Tensor
+
+from dkp_plugin.archs.initialise import build_initialised
+from dkp_plugin.archs.internal_gan_arch import DeepLinearGenerator, PatchDiscriminator
+from dkp_plugin.degradation import Degradation
+from dkp_plugin.errors import UserError
+from dkp_plugin.estimators.base import KernelEstimator
+from dkp_plugin.kernels import convert_convention, crop_kernel, cubic_kernel, kernel_centre, normalise
+
+SCALES = (2, 4)
+WARMUP_ITERS = 200  # steps towards the bicubic kernel, which the generator then has but for 1e-3 of its peak
+DECAY_INTERVAL = 750  # iterations after which the learning rate falls to a tenth
+
+
+def regularisers(kernel: Tensor, centre: float) -> dict[str, Tensor]:
+    """The four properties that the paper asks of a kernel, section 4.2.
+
+    Args:
+        kernel: (1, 1, K, K), of any sign and sum.
+        centre: Index where its centre of mass belongs, row and column alike, counted from 0.
+
+    Returns:
+        Scalars by name: ``sum_to_1``, |1 - sum k|; ``boundaries``, sum of |k m| with m growing exponentially with the
+        distance from the centre of the grid, 1 at the middle of its sides; ``sparse``, mean of |k|^(1/2), since its sum
+        would outweigh ``sum_to_1`` and make 0 the best kernel; ``centre``, the distance of the centre of mass from
+        where it belongs, in pixels.
+    """
+    index = torch.arange(kernel.shape[-1]).to(kernel)
+    middle = (kernel.shape[-1] - 1) / 2
+    distance = torch.hypot(index - middle, (index - middle).unsqueeze(1))
+    total = kernel.sum()
+    mean = torch.stack([kernel.sum((0, 1, 3)) @ index, kernel.sum((0, 1, 2)) @ index]) / total
+    return {
+        'sum_to_1': (1 - total).abs(),
+        'boundaries': (kernel * (distance - middle).exp()).abs().sum(),
+        'sparse': (kernel.abs() + 1e-8).sqrt().mean(),  # whose slope is finite at 0
+        'centre': (mean - centre).norm(),
+    }
+
+
+def apply_twice(kernel: Tensor, scale: int = 2) -> Tensor:
+    """The kernel of blurring and subsampling twice: ``degrade(degrade(x, k, s), k, s) = degrade(x, result, s^2)``.
+
+    Args:
+        kernel: (1, 1, K, K), K odd.
+        scale: s.
+
+    Returns:
+        (1, 1, K + s (K - 1), K + s (K - 1)), the sum over m of k[m] times k, moved by s m. Away from the border the
+        identity holds with anchors in the middle, K odd.
+    """
+    side = scale * (kernel.shape[-1] - 1) + 1
+    dilated = kernel.new_zeros(1, 1, side, side)
+    dilated[..., ::scale, ::scale] = kernel
+    return F.conv_transpose2d(dilated, kernel)
+
+
+@ARCH_REGISTRY.register()
+class KernelGAN(KernelEstimator):
+    """Internal GAN: the generator, a kernel, downsamples the LR image so that its patches look like the LR image's own.
+
+    All the work is done by :meth:`reset`; the restorer's image is not looked at. The game is that of least squares with
+    absolute values in their place, as in the paper. The kernel is found for x2; for x4 it is that one applied twice.
+    Ours: the generator starts from the bicubic kernel, since from random weights of little sum it hardly gets away;
+    crops are drawn uniformly; what is negative in the kernel at the end is cut off.
+
+    Args:
+        num_iter: Steps of generator and discriminator each.
+        lr: Learning rate of Adam for both, a tenth after every 750 steps.
+        crop_size: Side of the generator's crops, in LR pixels; the discriminator's are of the generator's output size.
+        num_feat: Channels of both networks.
+        sum_weight: Of the regulariser ``sum_to_1``; see :func:`regularisers`.
+        boundary_weight: Of ``boundaries``.
+        sparse_weight: Of ``sparse``.
+        centre_weight: Of ``centre``.
+
+    Raises:
+        ValueError: for crops too small to give a few patches.
+        UserError: by ``reset``, for a scale other than 2 and 4.
+    """
+
+    def __init__(
+        self,
+        num_iter: PositiveInt = 3000,
+        lr: PositiveFloat = 2e-4,
+        crop_size: PositiveInt = 64,
+        num_feat: PositiveInt = 64,
+        sum_weight: float = 0.5,
+        boundary_weight: float = 0.5,
+        sparse_weight: float = 5.0,
+        centre_weight: float = 1.0,
+    ) -> None:
+        super().__init__()
+        smallest = DeepLinearGenerator.kernel_size + 2 * PatchDiscriminator.patch_size  # 2x2 patches, for batch norm
+        if crop_size < smallest:
+            raise ValueError(f'crop_size: {crop_size} is smaller than {smallest}')
+        self.num_iter, self.lr, self.crop_size, self.num_feat = num_iter, lr, crop_size, num_feat
+        self.weights = {
+            'sum_to_1': sum_weight,
+            'boundaries': boundary_weight,
+            'sparse': sparse_weight,
+            'centre': centre_weight,
+        }
+
+    def reset(self, lq: Tensor, degradation: Degradation, generator: torch.Generator) -> None:
+        if degradation.scale not in SCALES:
+            raise UserError(f'scale: {degradation.scale} is not possible with KernelGAN; allowed: 2, 4')
+        with torch.enable_grad():
+            kernel = self._train(lq, generator)
+        kernel = normalise(kernel.clamp_min(0))
+        if degradation.scale == 4:
+            kernel = apply_twice(kernel)
+        kernel, _ = convert_convention(kernel, degradation.scale, 'kernelgan', degradation.convention)
+        self.kernel = crop_kernel(kernel, degradation.kernel_size)
+
+    def forward(self) -> Tensor:
+        return self.kernel
+
+    def step(self, x: Tensor) -> dict[str, Tensor]:
+        return {}
+
+    def _train(self, lq: Tensor, generator: torch.Generator) -> Tensor:
+        """Play the game on one LR image; return the kernel for x2, (1, 1, 13, 13)."""
+        down = build_initialised(lambda: DeepLinearGenerator(self.num_feat), generator, lq.device)
+        judge = build_initialised(lambda: PatchDiscriminator(lq.shape[1], self.num_feat), generator, lq.device)
+        centre = kernel_centre(down.kernel_size, 2, 'kernelgan')
+        optimizers = [torch.optim.Adam(net.parameters(), lr=self.lr, betas=(0.5, 0.999)) for net in (down, judge)]
+        schedulers = [torch.optim.lr_scheduler.StepLR(optimizer, DECAY_INTERVAL, 0.1) for optimizer in optimizers]
+        image = _continued(lq, self.crop_size)
+        start = cubic_kernel(2, down.kernel_size, centre).to(lq)
+        for _ in range(WARMUP_ITERS):
+            _update(optimizers[0], (down.kernel() - start).square().sum())
+        for _ in range(self.num_iter):
+            fake = down(_random_crop(image, self.crop_size, generator))
+            penalties = regularisers(down.kernel(), centre)
+            loss = (1 - judge(fake)).abs().mean() + sum(self.weights[name] * penalties[name] for name in penalties)
+            _update(optimizers[0], loss)
+
+            real = _random_crop(image, fake.shape[-1], generator)
+            _update(optimizers[1], ((1 - judge(real)).abs().mean() + judge(fake.detach()).abs().mean()) / 2)
+            for scheduler in schedulers:
+                scheduler.step()
+        return down.kernel().detach()
+
+
+def _continued(image: Tensor, size: int) -> Tensor:
+    """Continue an image periodically, as the forward model does, where it is smaller than size x size."""
+    repeats = [math.ceil(size / side) for side in image.shape[-2:]]
+    return image.repeat(1, 1, *repeats)
+
+
+def _random_crop(image: Tensor, size: int, generator: torch.Generator) -> Tensor:
+    top, left = (int(torch.randint(side - size + 1, (), generator=generator)) for side in image.shape[-2:])
+    return image[..., top : top + size, left : left + size]
+
+
+def _update(optimizer: torch.optim.Optimizer, loss: Tensor) -> None:
+    optimizer.zero_grad()
+    loss.backward()
+    optimizer.step()
