@@ -25,7 +25,8 @@ class USRNet(Restorer):
     named by ``path: pretrain_network_g``: ``usrnet_tiny.pth`` or ``usrnet.pth`` as released.
 
     Args:
-        sigma: Standard deviation of the noise in the LR image, of 255; None: ``degradation: noise``. More smooths more.
+        sigma: Standard deviation of the noise in the LR image, of 255; None: ``degradation: noise``. More
+            smooths more, and forgives more of an inexact kernel.
     """
 
     num_iter = 1
