@@ -73,6 +73,7 @@ setup(
     ],
     extras_require={
         'train': ['tensorboard'],  # only for `use_tb_logger: true`
+        'report': ['jinja2'],  # scripts/compare.py; torch brings it along as things are
         'dev': ['pytest', 'ruff'],
     },
     zip_safe=False,
