@@ -1,0 +1,1 @@
+"""One report from the results of several option files: what ``scripts/compare.py`` runs."""

@@ -1,0 +1,73 @@
+"""Compare option files: run what is missing, then write one report."""
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import yaml
+
+from dkp_plugin.comparison.complexity import count_parameters
+from dkp_plugin.comparison.report import check_template_engine, failures, write_report
+from dkp_plugin.comparison.runs import Run, check_same_protocol, obtain, read_runs, run_test
+from dkp_plugin.comparison.table import make_tables
+from dkp_plugin.errors import OptionError
+
+SUITES_FOLDER = Path('options/suites')
+
+
+def read_suite(name: str) -> list[Path]:
+    """Read ``options/suites/<name>.yml``: the option files of a comparison, under the key ``option_files``.
+
+    Raises:
+        OptionError: if there is no such suite, or it is malformed.
+    """
+    path = SUITES_FOLDER / f'{name}.yml'
+    if not path.is_file():
+        suites = ', '.join(sorted(file.stem for file in SUITES_FOLDER.glob('*.yml'))) or f'none, no {SUITES_FOLDER}'
+        raise OptionError(f'--suite: {name} is not one of {suites}')
+    try:
+        content = yaml.safe_load(path.read_text(encoding='utf-8'))
+    except yaml.YAMLError as error:
+        raise OptionError(f'{path}: {" ".join(str(error).split())}') from None
+    files = content.get('option_files') if isinstance(content, dict) else None
+    if not (isinstance(files, list) and files and all(isinstance(file, str) for file in files)):
+        raise OptionError(f'{path}: option_files: {files!r} is not a list of option files')
+    return [Path(file) for file in files]
+
+
+def compare(
+    files: Sequence[Path],
+    out: Path,
+    seeds: Sequence[int] = (),
+    num_pictures: int = 5,
+    start: Callable[[Run], str | None] = run_test,
+) -> list[str]:
+    """Compare option files.
+
+    Args:
+        files: The option files.
+        out: Folder of the report.
+        seeds: Each file runs once with each; none: once, with its own.
+        num_pictures: Images of each data set that the report shows.
+        start: Makes the results of a run; returns None or why it failed.
+
+    Returns:
+        What failed, one line each; the report is made of the others.
+
+    Raises:
+        UserError: for files that cannot be compared, before any of them runs, and for old results that were measured
+            by another protocol.
+        OSError: if the folder cannot be written.
+    """
+    runs = read_runs(files, seeds)
+    check_same_protocol(runs)
+    check_template_engine()
+    out.mkdir(parents=True, exist_ok=True)
+    results = [obtain(run, start) for run in runs]
+    tables = make_tables(results)
+    counts = {result.run.method: result.run.options for result in results if result.data_sets}
+    counts = {method: count_parameters(options) for method, options in counts.items()}
+    for table in tables:
+        for row in table.rows:
+            row.num_parameters = counts[row.method]
+    write_report(out, results, tables, num_pictures)
+    return failures(results)

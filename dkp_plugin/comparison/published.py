@@ -1,0 +1,40 @@
+"""Figures of the paper, to stand beside those measured here, marked as quoted."""
+
+import functools
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+PUBLISHED_FILE = Path(__file__).with_name('published.yml')
+
+
+@functools.cache
+def _content() -> dict[str, Any]:
+    return yaml.safe_load(PUBLISHED_FILE.read_text(encoding='utf-8'))
+
+
+def published_note() -> str:
+    """What has to be said beside every quoted figure."""
+    return _content()['note']
+
+
+def published_figures(data_set: str, family: str | None, scale: int) -> dict[str, dict[str, float | None]]:
+    """Figures of the paper's tables for a data set.
+
+    Args:
+        data_set: Name, such as Set5.
+        family: Kernel family, gaussian or motion; None where it is not known.
+        scale: Scale factor; the tables are of scale 4.
+
+    Returns:
+        ``psnr`` in dB and ``ssim`` by method, None where not legible; empty where there are none.
+    """
+    content = _content()
+    if family is None or scale != content['scale']:
+        return {}
+    return {
+        method: dict(zip(('psnr', 'ssim'), figures[data_set], strict=True))
+        for method, figures in content.get(family, {}).items()
+        if data_set in figures
+    }

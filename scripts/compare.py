@@ -1,0 +1,51 @@
+"""Compare option files in one report: run those that have no complete results yet, take the results of the others.
+
+    python scripts/compare.py options/test/DIPDKP_Set5_x4.yml options/test/DIPFKP_Set5_x4.yml --out comparison
+    python scripts/compare.py --suite paper-x4 --out comparison --seeds 0 1 2
+
+Writes report.html, report.md, report.json and report.csv. Results are looked for, and go to, results/<name>.
+Exit status: 0; 1 if runs or images failed, the report shows the others; 2 after a mistake, or if the figures of the
+files were measured by different protocols; 130 after Ctrl-C: the same command goes on with the run it broke off.
+"""
+
+import argparse
+import glob
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from dkp_plugin.comparison.compare import compare, read_suite
+from dkp_plugin.errors import UserError
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command line; return the exit status."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument('files', nargs='*', metavar='FILE', help='option files of tests, or patterns of them')
+    parser.add_argument('--out', type=Path, required=True, metavar='DIR', help='folder of the report')
+    parser.add_argument('--suite', help='take the option files that options/suites/SUITE.yml lists, too')
+    parser.add_argument('--seeds', type=int, nargs='+', default=[], help='run each file with each of these seeds')
+    parser.add_argument('--pictures', type=int, default=5, help='images of each data set that are shown; default 5')
+    arguments = parser.parse_args(argv)
+    if arguments.pictures < 0:
+        parser.error(f'--pictures: {arguments.pictures} is not allowed: 0 or more')
+    try:
+        files = read_suite(arguments.suite) if arguments.suite else []
+        files += [Path(file) for pattern in arguments.files for file in sorted(glob.glob(pattern)) or [pattern]]
+        if not files:
+            parser.error('give option files or --suite')
+        failures = compare(list(dict.fromkeys(files)), arguments.out, arguments.seeds, arguments.pictures)
+    except (UserError, OSError) as error:
+        print(f'error: {error}', file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print('interrupted; the same command goes on with the run that it broke off', file=sys.stderr)
+        return 130
+    for line in failures:
+        print(f'failed: {line}', file=sys.stderr)
+    print(arguments.out / 'report.html')
+    return 1 if failures else 0
+
+
+if __name__ == '__main__':
+    sys.exit(main())
