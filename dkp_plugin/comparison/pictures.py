@@ -27,7 +27,8 @@ class Curve:
 
     Args:
         name: Of the loss.
-        points: ``x,y`` pairs in a box of ``CURVE_WIDTH`` x ``CURVE_HEIGHT``, the largest value at the top.
+        points: ``x,y`` pairs in a box of ``CURVE_WIDTH`` x ``CURVE_HEIGHT``, the largest value at the top;
+            the width is that of all iterations, those before or after the loss included.
         first, last: Values at the ends.
         num_iter: The last iteration that has a value.
         is_logarithmic: Whether the vertical axis is; it is where all values are positive.
@@ -89,6 +90,7 @@ def make_curves(rows: Sequence[Mapping[str, Any]]) -> list[Curve]:
     Args:
         rows: Each with ``iteration`` and losses; not every row has every loss, and null stands for what is not finite.
     """
+    last = max((row['iteration'] for row in rows), default=1)
     names = dict.fromkeys(name for row in rows for name in row if name != 'iteration')
     curves = []
     for name in names:
@@ -98,8 +100,8 @@ def make_curves(rows: Sequence[Mapping[str, Any]]) -> list[Curve]:
         iterations, values = zip(*pairs, strict=True)
         is_logarithmic = min(values) > 0
         heights = [math.log(value) if is_logarithmic else value for value in values]
-        points = zip(_scaled(iterations, CURVE_WIDTH), _scaled(heights, CURVE_HEIGHT), strict=True)
-        text = ' '.join(f'{x:.1f},{CURVE_HEIGHT - y:.1f}' for x, y in points)
+        points = zip(iterations, _scaled(heights, CURVE_HEIGHT), strict=True)
+        text = ' '.join(f'{x / last * CURVE_WIDTH:.1f},{CURVE_HEIGHT - y:.1f}' for x, y in points)
         curves.append(Curve(name, text, values[0], values[-1], iterations[-1], is_logarithmic))
     return curves
 

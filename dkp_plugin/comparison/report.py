@@ -212,6 +212,7 @@ def render_html(results: Sequence[Result], tables: Sequence[Table], num_pictures
         protocol=describe_protocol(results),
         failures=failures(results),
         sections=list(zip(tables, images, [gallery(table, num_pictures) for table in tables], strict=True)),
+        shown=('psnr', 'ssim', 'kernel_psnr'),
         oracle_note=ORACLE_NOTE,
         published_note=published_note(),
         versions=sorted({f'{name} {version}' for result in results for name, version in result.versions.items()}),

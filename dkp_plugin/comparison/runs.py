@@ -218,20 +218,26 @@ def obtain(run: Run, start: Callable[[Run], str | None] = run_test) -> Result:
     except OptionError as error:
         result.failures.append(str(error))
         return result
+    reason = None
     if any(_missing(run, data_set) for data_set in result.data_sets):
         reason = start(run)
-        if reason is not None:
-            result.failures.append(f'{run.name}: {reason}')
     for data_set in result.data_sets:
         content = read_metrics(run, data_set)
         result.versions |= content.get('versions', {})
-        good = _good_records(content, data_set)
-        result.records[data_set.name] = good
-        errors = {record['image']: record['error'] for record in content.get('images', []) if 'error' in record}
-        result.failures += [f'{run.name}: {data_set.name}: {image}: {error}' for image, error in errors.items()]
-        missing = [image for image in data_set.images if image not in good and image not in errors]
-        if missing and not errors:  # an unreadable image is recorded by its number, so its name would come twice
-            result.failures.append(f'{run.name}: {data_set.name}: no result for {", ".join(missing)}')
+        result.records[data_set.name] = _good_records(content, data_set)
+        result.failures += [
+            f'{run.name}: {data_set.name}: {record["error"]}'
+            for record in content.get('images', [])
+            if 'error' in record
+        ]
+    if reason is not None and not result.failures:  # otherwise the images say more
+        result.failures.append(f'{run.name}: {reason}')
+    if not result.failures:
+        result.failures += [
+            f'{run.name}: {data_set.name}: no result for {", ".join(missing)}'
+            for data_set in result.data_sets
+            if (missing := [image for image in data_set.images if image not in result.records[data_set.name]])
+        ]
     return result
 
 

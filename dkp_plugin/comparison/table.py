@@ -10,7 +10,7 @@ from dkp_plugin.comparison.published import published_figures
 from dkp_plugin.comparison.runs import DataSet, Result
 
 SECONDS, MEMORY = 'seconds', 'peak_memory_mib'
-ORACLE_NOTE = 'oracle: was given the true kernel; an upper bound, not a method'
+ORACLE_NOTE = 'oracle: given the true kernel; an upper bound, not a method'
 
 
 @dataclass(frozen=True)
@@ -34,7 +34,7 @@ class Row:
         method: ``name`` in the option file.
         parts: Types of estimator and restorer.
         is_oracle: Whether it was given the true kernels.
-        num_images: Images with a result, in the seed that has the fewest.
+        num_images: Images with a result from every seed; the figures are of these.
         seeds: Those that there are results of.
         figures: By metric, in the order of the option file, then seconds and peak memory.
         num_parameters: Of estimator and restorer together; None where unknown.
@@ -111,7 +111,8 @@ def make_row(method: str, members: Sequence[tuple[Result, str]]) -> Row:
         method: Its name.
         members: The run of each seed, with the name of the data set there.
     """
-    per_seed = [list(result.records[name].values()) for result, name in members]
+    common = set.intersection(*(set(result.records[name]) for result, name in members))
+    per_seed = [[result.records[name][image] for image in sorted(common)] for result, name in members]
     options = members[0][0].run.options
     columns = ordered_columns([*members[0][0].run.metrics, SECONDS, MEMORY])
     figures = {}
@@ -125,7 +126,7 @@ def make_row(method: str, members: Sequence[tuple[Result, str]]) -> Row:
         method=method,
         parts=f'{options["network_k"].get("type")} + {options["network_g"].get("type")}',
         is_oracle=any(record.get('oracle') for records in per_seed for record in records),
-        num_images=min(map(len, per_seed)),
+        num_images=len(common),
         seeds=[result.run.options['manual_seed'] for result, _ in members],
         figures=figures,
     )
