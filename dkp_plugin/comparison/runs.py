@@ -129,6 +129,14 @@ def _read_options(file: Path) -> dict[str, Any]:
     missing = [key for key in NEEDED_KEYS if not isinstance(options, dict) or options.get(key) is None]
     if missing:
         raise OptionError(f'{file}: not an option file of a test: {", ".join(missing)} missing')
+    metrics = (options.get('val') or {}).get('metrics') or {}
+    groups = {'datasets': options['datasets'], 'val: metrics': metrics}
+    blocks = groups | {key: options[key] for key in ('network_k', 'network_g')}
+    for where, group in groups.items():
+        blocks |= {f'{where}: {key}': block for key, block in (group.items() if isinstance(group, dict) else ())}
+    for where, block in blocks.items():
+        if not isinstance(block, dict) or (where not in groups and 'type' not in block):
+            raise OptionError(f'{file}: {where}: {block!r} is not a block of options with a type')
     return options
 
 
@@ -222,7 +230,7 @@ def obtain(run: Run, start: Callable[[Run], str | None] = run_test) -> Result:
     if any(_missing(run, data_set) for data_set in result.data_sets):
         reason = start(run)
     for data_set in result.data_sets:
-        content = read_metrics(run, data_set)
+        content = read_metrics(run, data_set.name)
         result.versions |= content.get('versions', {})
         result.records[data_set.name] = _good_records(content, data_set)
         result.failures += [
@@ -241,13 +249,13 @@ def obtain(run: Run, start: Callable[[Run], str | None] = run_test) -> Result:
     return result
 
 
-def read_metrics(run: Run, data_set: DataSet) -> dict[str, Any]:
-    """Read the metrics of a data set; empty where there are none, or those of other options.
+def read_metrics(run: Run, data_set: str) -> dict[str, Any]:
+    """Read the metrics of a data set, by its name; empty where there are none, or those of other options.
 
     Raises:
         OptionError: if they were measured by another protocol than the option file asks for.
     """
-    path = run.folder / 'metrics' / f'{data_set.name}.json'
+    path = run.folder / 'metrics' / f'{data_set}.json'
     try:
         content = json.loads(path.read_text(encoding='utf-8'))
         if content['options_hash'] != options_hash(run.options):
@@ -268,7 +276,7 @@ def _good_records(content: Mapping[str, Any], data_set: DataSet) -> dict[str, di
 
 def _missing(run: Run, data_set: DataSet) -> bool:
     """Whether an image or one of the metrics that all could have is not there."""
-    content = read_metrics(run, data_set)
+    content = read_metrics(run, data_set.name)
     measured = content.get('protocol', {}).get('metrics', {})
     return len(_good_records(content, data_set)) < len(data_set.images) or bool(run.metrics.keys() - measured.keys())
 
@@ -293,15 +301,17 @@ def protocol_differences(found: Mapping[str, Any], expected: Mapping[str, Any], 
 
 
 def check_same_protocol(runs: Sequence[Run]) -> None:
-    """Refuse, before any work, option files whose figures could not stand in one table.
+    """Refuse, before any work, runs whose figures could not stand in one table, and results of another protocol.
 
     Raises:
         OptionError: naming what differs.
     """
-    for run in runs[1:]:
-        for other in runs[: runs.index(run)]:
+    for index, run in enumerate(runs):
+        for other in runs[:index]:
             differences = protocol_differences(protocol(run.metrics), protocol(other.metrics))
             if differences:
                 raise OptionError(
                     f'{run.file}: its protocol differs from that of {other.file}: {"; ".join(differences)}'
                 )
+        for block in run.options['datasets'].values():
+            read_metrics(run, str(block.get('name')))

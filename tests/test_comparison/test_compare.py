@@ -100,6 +100,16 @@ def test_different_protocols_are_refused_before_any_run(workshop, never):
     assert not Path('out').exists()
 
 
+def test_results_of_another_protocol_are_refused_before_any_run(workshop, never):
+    options = workshop.options('two')
+    workshop.write_results(options, {'a': (30.0, 60.0, 2.0, 100.0)})
+    files = [workshop.write_options(workshop.options('one')), workshop.write_options(options)]
+    for file in files:
+        file.write_text(file.read_text().replace('crop_border: 2', 'crop_border: 4'))
+    with pytest.raises(OptionError, match=r'results.two.metrics.Tiny.json: .* psnr: border: 2 instead of 4'):
+        compare(files, Path('out'), start=never)
+
+
 def test_html_stands_alone_and_escapes_names(workshop, never):
     options = workshop.options('<script>alert("x")</script>&'.replace('/', '_'))
     options['datasets']['test_1']['dataroot_lq'] = '<b>LR'
@@ -154,7 +164,9 @@ def test_suites(workshop):
         read_suite('small')
 
 
-@pytest.mark.parametrize('path', sorted((Path(__file__).parents[2] / 'options/suites').glob('*.yml')), ids=str)
+@pytest.mark.parametrize(
+    'path', sorted((Path(__file__).parents[2] / 'options/suites').glob('*.yml')), ids=lambda path: path.stem
+)
 def test_suites_that_come_along_name_comparable_files(path, monkeypatch):
     monkeypatch.chdir(Path(__file__).parents[2])
     check_same_protocol(read_runs(read_suite(path.stem)))

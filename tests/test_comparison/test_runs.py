@@ -118,6 +118,10 @@ def test_unusable_option_files_are_refused(workshop):
     copied.write_text('name: x\n')
     with pytest.raises(OptionError, match=r'copy.yml: not an option file of a test: scale, .* missing'):
         read_runs([copied])
+    for key, value in (('datasets', 3), ('network_g', 'DIP'), ('val', {'metrics': {'psnr': 2}})):
+        copied.write_text(json.dumps(workshop.options() | {key: value}))
+        with pytest.raises(OptionError, match=rf'copy.yml: {key}.*: .* is not a block of options with a type'):
+            read_runs([copied])
     copied.write_text('a: [')
     with pytest.raises(OptionError, match=r'^copy.yml: .*$'):
         read_runs([copied])
