@@ -44,7 +44,7 @@ setup(
         'Topic :: Scientific/Engineering :: Image Processing',
     ],
     packages=find_packages(include=['dkp_plugin*']),
-    package_data={'dkp_plugin': ['data/*.json', 'weights/*', 'weights/*/*']},
+    package_data={'dkp_plugin': ['comparison/*.yml', 'comparison/*.j2', 'data/*.json', 'weights/*', 'weights/*/*']},
     python_requires='>=3.10,<3.13',
     # BasicSR is needed but not named here. Its own requirements include tb-nightly, and its build asks for a torch of
     # its own, so pip would fetch a nightly package and a second torch. Once torch is installed, it goes in by
