@@ -93,7 +93,7 @@ def test_levels_kernel_updates_and_number_of_steps(photo):
 
 
 def test_without_a_second_phase_the_kernel_is_updated_to_the_end(photo):
-    restorer = start(DEGRADATION.A(photo, KERNEL), StubPrior(), num_steps=2, num_final_steps=0)
+    restorer = start(DEGRADATION.A(photo, KERNEL), StubPrior(), num_steps=2, num_final_steps=0, freeze_sigma=0.0)
     restorer.step(KERNEL)
     assert restorer.updates_kernel
     restorer.step(KERNEL)
