@@ -37,6 +37,20 @@ class AlternationOptions(BaseModel):
     averaging: float = Field(default=0.0, ge=0, lt=1)
 
 
+class FinalRestorerOptions(BaseModel):
+    """Block ``restorer``: who restores the image once more when the alternation has found the kernel.
+
+    ``final`` is a restorer's name or, with options of its own, a block like ``network_g``.
+    """
+
+    model_config = ConfigDict(extra='forbid')
+    final: Annotated[
+        dict[str, Any], BeforeValidator(lambda value: {'type': value} if isinstance(value, str) else value)
+    ]
+    pretrain: str | None = None
+    num_iter: PositiveInt | None = None
+
+
 class EarlyStoppingOptions(BaseModel):
     """Block ``early_stopping``; see :class:`dkp_plugin.early_stopping.EarlyStopping`."""
 
@@ -73,6 +87,7 @@ class BlindSROptions(BaseModel):
     degradation: DegradationOptions = DegradationOptions()
     alternation: AlternationOptions = AlternationOptions()
     early_stopping: EarlyStoppingOptions = EarlyStoppingOptions()
+    restorer: FinalRestorerOptions | None = None
     path: dict[str, Any] = {}
     val: ValOptions = ValOptions()
     dist_params: dict[str, Any] | None = None
@@ -210,13 +225,41 @@ def build_restorer(opt: Mapping[str, Any]) -> Restorer:
         OptionError: as :func:`build_network`, and for weights that the restorer has no use for.
         UserError: for weights that cannot be loaded.
     """
-    restorer = build_network(opt['network_g'], 'network_g', Restorer)
     path = (opt.get('path') or {}).get('pretrain_network_g')
+    return _build_with_weights(opt['network_g'], 'network_g', path, 'path: pretrain_network_g')
+
+
+def build_final_restorer(options: FinalRestorerOptions | None) -> Restorer | None:
+    """Build the restorer of the block ``restorer``, if there is one, with its weights.
+
+    Raises:
+        OptionError, UserError: as :func:`build_restorer`.
+    """
+    if options is None:
+        return None
+    return _build_with_weights(options.final, 'restorer: final', options.pretrain, 'restorer: pretrain')
+
+
+def _build_with_weights(block: Mapping[str, Any], where: str, path: str | None, key: str) -> Restorer:
+    """Build a restorer and load the weights that the option ``key`` names."""
+    restorer = build_network(block, where, Restorer)
     if restorer.has_weights:
-        restorer.load(path)
+        try:
+            restorer.load(path)
+        except OptionError as error:
+            raise OptionError(f'{key}: {error}') from None
     elif path is not None:
-        raise OptionError(f'path: pretrain_network_g: {path} is of no use, {opt["network_g"]["type"]} has no weights')
+        raise OptionError(f'{key}: {path} is of no use, {block["type"]} has no weights')
     return restorer
+
+
+def _check_num_iter(restorer: Restorer, num_iter: int | None, where: str) -> None:
+    """Check that the steps are set once: by the restorer or by the option file."""
+    if (restorer.num_iter is None) == (num_iter is None):
+        raise OptionError(
+            f'{where}: num_iter: {num_iter} is not allowed: {type(restorer).__name__} '
+            + ('needs a number of iterations' if restorer.num_iter is None else 'sets it by its own options')
+        )
 
 
 def check_options(opt: Mapping[str, Any]) -> None:
@@ -242,12 +285,10 @@ def check_options(opt: Mapping[str, Any]) -> None:
     except ValueError as error:
         raise OptionError(f'degradation: {error}') from None
     build_network(opt['network_k'], 'network_k', KernelEstimator)
-    restorer = build_restorer(opt)
-    if (restorer.num_iter is None) == (options.alternation.num_iter is None):
-        raise OptionError(
-            f'alternation: num_iter: {options.alternation.num_iter} is not allowed: {opt["network_g"]["type"]} '
-            + ('needs a number of iterations' if restorer.num_iter is None else 'sets it by its own options')
-        )
+    _check_num_iter(build_restorer(opt), options.alternation.num_iter, 'alternation')
+    final = build_final_restorer(options.restorer)
+    if final is not None:
+        _check_num_iter(final, options.restorer.num_iter, 'restorer')
     for name, metric in (options.val.metrics or {}).items():
         get_registered(METRIC_REGISTRY, metric, f'val: metrics: {name}')
     for key, dataset in options.datasets.items():

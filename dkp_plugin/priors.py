@@ -7,7 +7,7 @@ from torch import nn
 
 from dkp_plugin.archs.compact_prior_arch import CompactPrior
 from dkp_plugin.archs.guided_diffusion_arch import GuidedDiffusionUNet
-from dkp_plugin.errors import UserError
+from dkp_plugin.errors import OptionError, UserError
 from dkp_plugin.tiling import TiledPrior
 from dkp_plugin.weight_files import read_weights
 
@@ -34,12 +34,13 @@ def load_prior(name: str, path: str | None = None) -> nn.Module:
         ``denoise(x, sigma, dtype, label)``.
 
     Raises:
-        UserError: for a file that is missing, damaged or of another network, or where a file must be named.
+        UserError: for a file that is missing, damaged or of another network.
+        OptionError: where a file must be named.
     """
     if path is None:
         if name != 'compact':
-            raise UserError(
-                f'path: pretrain_network_g: missing; the prior {name} needs a file from {GUIDED_SOURCE}, '
+            raise OptionError(
+                f'missing; the prior {name} needs a file from {GUIDED_SOURCE}, '
                 f'{"256x256_diffusion_uncond.pt" if name == "guided" else "256x256_diffusion.pt"}'
             )
         path = COMPACT_WEIGHTS

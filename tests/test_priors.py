@@ -97,8 +97,7 @@ def test_guided_priors_say_which_file_they_need(name, file):
     with pytest.raises(UserError) as caught:
         priors.load_prior(name)
     assert str(caught.value) == (
-        f'path: pretrain_network_g: missing; the prior {name} needs a file from '
-        f'https://github.com/openai/guided-diffusion, {file}'
+        f'missing; the prior {name} needs a file from https://github.com/openai/guided-diffusion, {file}'
     )
 
 

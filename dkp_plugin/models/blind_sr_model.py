@@ -25,7 +25,8 @@ from dkp_plugin.metrics.evaluate import evaluate, metric_data
 from dkp_plugin.metrics.kernel_metric import calculate_lr_psnr
 from dkp_plugin.models.records import Records, peak_memory
 from dkp_plugin.noise import estimate_noise
-from dkp_plugin.options import BlindSROptions, build_network, build_restorer, parse_section
+from dkp_plugin.non_blind import restore_with_kernel
+from dkp_plugin.options import BlindSROptions, build_final_restorer, build_network, build_restorer, parse_section
 
 LOW_LR_PSNR, LOW_KERNEL_PSNR = 35.0, 45.0  # dB; below, a result is not to be trusted
 ATTEMPTS = 2  # an optimisation that diverges starts once more, with other random numbers
@@ -48,6 +49,7 @@ class BlindSRModel(BaseModel):
         self.degradation = self.options.build_degradation()
         self.net_k = build_network(opt['network_k'], 'network_k', KernelEstimator).to(self.device)
         self.net_g = build_restorer(opt).to(self.device)
+        self.final_restorer = build_final_restorer(self.options.restorer)
         self.results_root = Path(opt['path']['results_root'])
         self.reported_skipped: set[str] = set()  # metrics that were said to be skipped, each once a run
 
@@ -103,19 +105,31 @@ class BlindSRModel(BaseModel):
             disable=not self.options.val.pbar,
             mininterval=0.5 if sys.stderr.isatty() else 10,
         )
+        degradation = self._degradation_of_image()
         # BasicSR validates without gradients; here the optimisation is the test.
         with torch.enable_grad(), bar:
-            return alternate(
+            result = alternate(
                 self.net_k,
                 self.net_g,
                 self.lq,
-                self._degradation_of_image(),
+                degradation,
                 generator,
                 num_iter,
                 self.options.alternation.averaging,
                 self.options.build_early_stopping(),
                 on_iteration=lambda _: bar.update(),
             )
+            if self.final_restorer is not None:  # with random numbers as if it were the only restorer
+                generator = image_generator(self.options.manual_seed, self.image_name, attempt)
+                result.x = restore_with_kernel(
+                    self.final_restorer.to(self.device),
+                    self.lq,
+                    result.kernel,
+                    degradation,
+                    generator,
+                    self.options.restorer.num_iter,
+                )
+        return result
 
     def _degradation_of_image(self) -> Degradation:
         """The forward model; with ``noise: auto`` its noise level is estimated from the LR image."""

@@ -14,7 +14,16 @@ import torch
 from dkp_plugin import __version__
 from dkp_plugin.file_io import write_json
 
-RESULT_OPTIONS = ('scale', 'manual_seed', 'degradation', 'network_k', 'network_g', 'alternation', 'early_stopping')
+RESULT_OPTIONS = (
+    'scale',
+    'manual_seed',
+    'degradation',
+    'network_k',
+    'network_g',
+    'alternation',
+    'early_stopping',
+    'restorer',
+)
 
 
 def peak_memory(device: torch.device) -> float | None:

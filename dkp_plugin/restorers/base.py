@@ -28,10 +28,11 @@ class Restorer(nn.Module, abc.ABC):
         """Load trained weights; called once, before the first image, where ``has_weights`` says so.
 
         Args:
-            path: The file that the option ``path: pretrain_network_g`` names, or None.
+            path: The file that the option file names, or None.
 
         Raises:
-            UserError: for a file that cannot be used, or where one is missing.
+            UserError: for a file that cannot be used.
+            OptionError: where a file must be named; its message goes on after the name of the option.
         """
         raise NotImplementedError
 

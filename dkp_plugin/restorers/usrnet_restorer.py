@@ -10,7 +10,7 @@ from torch import Tensor
 
 from dkp_plugin.archs.usrnet_arch import USRNetwork
 from dkp_plugin.degradation import Degradation
-from dkp_plugin.errors import UserError
+from dkp_plugin.errors import OptionError, UserError
 from dkp_plugin.restorers.base import Restorer
 from dkp_plugin.weight_files import read_weights
 
@@ -21,8 +21,9 @@ SOURCE = 'https://github.com/cszn/USRNet'
 class USRNet(Restorer):
     """Restores an image in one pass, for the kernel that the estimator has without looking at an image.
 
-    So it goes with ``FixedKernel`` and with estimators that do all their work on the LR image at once. The weights are
-    named by ``path: pretrain_network_g``: ``usrnet_tiny.pth`` or ``usrnet.pth`` as released.
+    So it goes with ``FixedKernel`` and with estimators that do all their work on the LR image at once; for the others
+    it is the restorer to finish with, ``restorer: {final: USRNet, pretrain: <file>}``. The weights are
+    ``usrnet_tiny.pth`` or ``usrnet.pth`` as released, by ``path: pretrain_network_g`` or ``restorer: pretrain``.
 
     Args:
         sigma: Standard deviation of the noise in the LR image, of 255; None: ``degradation: noise``. More
@@ -42,12 +43,11 @@ class USRNet(Restorer):
         """Load the weights.
 
         Raises:
-            UserError: for a file that is not named, missing, damaged or of another network.
+            OptionError: where no file is named.
+            UserError: for a file that is missing, damaged or of another network.
         """
         if path is None:
-            raise UserError(
-                f'path: pretrain_network_g: missing; USRNet needs usrnet_tiny.pth or usrnet.pth of {SOURCE}'
-            )
+            raise OptionError(f'missing; USRNet needs usrnet_tiny.pth or usrnet.pth of {SOURCE}')
         weights, _ = read_weights(Path(path).expanduser())
         try:
             net = USRNetwork.from_weights(weights)

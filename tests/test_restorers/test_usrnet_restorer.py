@@ -4,7 +4,7 @@ from basicsr.metrics import calculate_psnr
 
 from dkp_plugin.archs.compact_prior_arch import CompactPrior
 from dkp_plugin.degradation import Degradation
-from dkp_plugin.errors import UserError
+from dkp_plugin.errors import OptionError, UserError
 from dkp_plugin.file_io import decode_image, read_kernel
 from dkp_plugin.metrics.evaluate import to_uint8_bgr
 from dkp_plugin.restorers.usrnet_restorer import USRNet
@@ -59,7 +59,7 @@ def test_what_is_wrong_with_weights_is_one_line(tiny_usrnet, tmp_path):
         assert str(error.value).startswith(f'{path}: ') and '\n' not in str(error.value)
     with pytest.raises(UserError, match='No such file'):
         USRNet().load(str(tmp_path / 'missing.pth'))
-    with pytest.raises(UserError, match='pretrain_network_g: missing'):
+    with pytest.raises(OptionError, match=r'^missing; USRNet needs'):
         USRNet().load(None)
 
 
