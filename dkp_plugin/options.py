@@ -69,6 +69,7 @@ class ValOptions(BaseModel):
     save_img: bool = True
     suffix: str | None = None
     pbar: bool = True
+    curve_freq: int = Field(default=0, ge=0)  # iterations between rows of the progress; 0: none
     metrics: dict[str, dict[str, Any]] | None = None
 
 

@@ -23,6 +23,7 @@ from dkp_plugin.estimators.fixed_kernel_estimator import FixedKernel
 from dkp_plugin.file_io import write_image, write_json, write_kernel
 from dkp_plugin.metrics.evaluate import evaluate, metric_data
 from dkp_plugin.metrics.kernel_metric import calculate_lr_psnr
+from dkp_plugin.models.progress import Progress
 from dkp_plugin.models.records import Records, peak_memory
 from dkp_plugin.noise import estimate_noise
 from dkp_plugin.non_blind import restore_with_kernel
@@ -106,6 +107,13 @@ class BlindSRModel(BaseModel):
             mininterval=0.5 if sys.stderr.isatty() else 10,
         )
         degradation = self._degradation_of_image()
+        self.progress = progress = Progress(self.options.val.curve_freq)
+
+        def note(iteration: int) -> None:
+            bar.update()
+            if progress.is_due(iteration):
+                progress.keep(iteration, self.net_g(), self.net_k())
+
         # BasicSR validates without gradients; here the optimisation is the test.
         with torch.enable_grad(), bar:
             result = alternate(
@@ -117,7 +125,7 @@ class BlindSRModel(BaseModel):
                 num_iter,
                 self.options.alternation.averaging,
                 self.options.build_early_stopping(),
-                on_iteration=lambda _: bar.update(),
+                on_iteration=note,
             )
             if self.final_restorer is not None:  # with random numbers as if it were the only restorer
                 generator = image_generator(self.options.manual_seed, self.image_name, attempt)
@@ -221,13 +229,16 @@ class BlindSRModel(BaseModel):
         return {'confidence': {'lr_psnr': lr_psnr, 'expected_kernel_psnr': expected, 'doubts': doubts}}
 
     def _save_result(self, dataset_name: str) -> None:
-        """Write the image where BasicSR puts it, and kernel and curve in folders of their own."""
+        """Write the image where BasicSR puts it, and kernel, curve and progress in folders of their own."""
         file_name = f'{self.image_name}_{self.options.val.suffix or self.options.name}.png'
         image = tensor2img(self.output.clone())
         write_image(self.results_root / 'visualization' / dataset_name / file_name, image)
         kernel_path = self.results_root / 'kernels' / dataset_name / f'{self.image_name}.mat'
         write_kernel(kernel_path, self.kernel, self.degradation.convention, self.degradation.scale)
         write_json(self.results_root / 'curves' / dataset_name / f'{self.image_name}.json', self.result.curve)
+        if self.progress.freq > 0:
+            rows = self.progress.score(self.get_current_visuals(), self.options.val.metrics or {}, self.options.scale)
+            write_json(self.results_root / 'progress' / dataset_name / f'{self.image_name}.json', rows)
 
     def _log_means(self, dataset_name: str, means: dict[str, float], tb_logger: Any, current_iter: Any) -> None:
         lines = ''.join(f'\t # {name}: {value:.4f}\n' for name, value in means.items())

@@ -1,0 +1,52 @@
+"""What a run had reached along the way, scored when it is over: the loop itself never meets the truth."""
+
+import time
+from collections.abc import Mapping
+from typing import Any
+
+from torch import Tensor
+
+from dkp_plugin.metrics.evaluate import evaluate, metric_data
+
+
+class Progress:
+    """Keeps image and kernel of every so many iterations of one image.
+
+    Args:
+        freq: Iterations from one to the next; 0: none is kept.
+    """
+
+    def __init__(self, freq: int) -> None:
+        self.freq = freq
+        self.start = time.perf_counter()
+        self.kept: list[tuple[int, float, Tensor, Tensor]] = []
+
+    def is_due(self, iteration: int) -> bool:
+        """Whether this iteration, counted from 1, is to be kept."""
+        return self.freq > 0 and iteration % self.freq == 0
+
+    def keep(self, iteration: int, x: Tensor, kernel: Tensor) -> None:
+        """Keep an image, (1, C, s h, s w) in [0, 1], rounded to 8 bits, and a kernel, (1, 1, K, K)."""
+        x = (x.detach().float().clamp(0, 1) * 255).round().byte().cpu()
+        self.kept.append((iteration, time.perf_counter() - self.start, x, kernel.detach().float().cpu()))
+
+    def score(
+        self, visuals: Mapping[str, Tensor], metrics: Mapping[str, Mapping[str, Any]], scale: int
+    ) -> list[dict[str, float]]:
+        """Calculate the metrics of what was kept.
+
+        Args:
+            visuals: ``lq`` and, where known, ``gt`` and ``kernel_gt``, as for
+                :func:`~dkp_plugin.metrics.evaluate.metric_data`.
+            metrics: Metric options by name, as in the block ``val: metrics``.
+            scale: Subsampling factor.
+
+        Returns:
+            A row for each: ``iteration``, ``seconds`` since the start, and the metrics that can be calculated. The
+            images are those of single iterations, before any averaging.
+        """
+        rows = []
+        for iteration, seconds, x, kernel in self.kept:
+            data = metric_data({**visuals, 'result': x / 255, 'kernel': kernel}, scale)
+            rows.append({'iteration': iteration, 'seconds': seconds, **evaluate(metrics, data)[0]})
+        return rows
