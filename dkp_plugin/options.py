@@ -285,7 +285,7 @@ def check_options(opt: Mapping[str, Any]) -> None:
         degradation = options.build_degradation()
     except ValueError as error:
         raise OptionError(f'degradation: {error}') from None
-    build_network(opt['network_k'], 'network_k', KernelEstimator)
+    build_network(opt['network_k'], 'network_k', KernelEstimator).check(degradation)
     _check_num_iter(build_restorer(opt), options.alternation.num_iter, 'alternation')
     final = build_final_restorer(options.restorer)
     if final is not None:

@@ -16,6 +16,14 @@ class KernelEstimator(nn.Module, abc.ABC):
     option file: ``network_k: {type: <class>}``. Constructor arguments are the option keys.
     """
 
+    def check(self, degradation: Degradation) -> None:
+        """Refuse a degradation that the method cannot deal with; called when the options are checked, before any image.
+
+        Raises:
+            UserError: naming the option, the value and the allowed values.
+        """
+        return None
+
     @abc.abstractmethod
     def reset(self, lq: Tensor, degradation: Degradation, generator: torch.Generator) -> None:
         """Start on a new image; nothing of the previous one may remain.

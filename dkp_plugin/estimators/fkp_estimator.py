@@ -8,7 +8,7 @@ from basicsr.utils.registry import ARCH_REGISTRY
 from pydantic import NonNegativeInt, PositiveFloat
 from torch import Tensor
 
-from dkp_plugin.archs.kernel_flow_arch import KernelFlow
+from dkp_plugin.degradation import Degradation
 from dkp_plugin.errors import UserError
 from dkp_plugin.estimators.flow_weights import SHIPPED, load_kernel_flow, shipped_names
 from dkp_plugin.estimators.residual_descent import ResidualDescent
@@ -43,7 +43,7 @@ class FKP(ResidualDescent):
 
     Raises:
         ValueError: for a kernel family without weights.
-        UserError: for a file that cannot be used; for another scale or kernel size by ``reset``.
+        UserError: for a file that cannot be used; for another scale or kernel size by ``check`` and ``reset``.
     """
 
     def __init__(
@@ -62,24 +62,24 @@ class FKP(ResidualDescent):
         self.path = None if pretrained == 'auto' else Path(pretrained).expanduser()
         self.flow = None if self.path is None else load_kernel_flow(self.path)
 
-    def _build_flow(self) -> KernelFlow:
-        """The flow for the degradation of this image."""
+    def check(self, degradation: Degradation) -> None:
         if self.path is None:
-            name = f'{self.kernel_family}_x{self.degradation.scale}'
+            name = f'{self.kernel_family}_x{degradation.scale}'
             if name not in shipped_names():
                 allowed = ', '.join(shipped_names())
                 raise UserError(f'pretrained: auto: found no weights {name}, expected one of {allowed}, or a file')
-            return load_kernel_flow(SHIPPED / f'{name}.safetensors')
-        found, expected = int(self.flow.kernel_size), self.degradation.kernel_size
+            return
+        found, expected = int(self.flow.kernel_size), degradation.kernel_size
         if found != expected:
             raise UserError(
-                f'{self.path}: found a flow of kernel size {found}, expected {expected} '
-                f'for scale {self.degradation.scale}'
+                f'{self.path}: found a flow of kernel size {found}, expected {expected} for scale {degradation.scale}'
             )
-        return self.flow
 
     def start(self, generator: torch.Generator, device: torch.device) -> Iterable[Tensor]:
-        self.flow = self._build_flow().to(device)
+        self.check(self.degradation)
+        if self.path is None:
+            self.flow = load_kernel_flow(SHIPPED / f'{self.kernel_family}_x{self.degradation.scale}.safetensors')
+        self.flow.to(device)
         self.radius = int(self.flow.kernel_size) - 1
         code = torch.randn(1, len(self.flow.base_dist_mean), generator=generator).to(device)
         self.code = project_to_sphere(code, self.radius).requires_grad_()

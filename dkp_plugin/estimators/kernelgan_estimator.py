@@ -84,7 +84,7 @@ class KernelGAN(KernelEstimator):
 
     Raises:
         ValueError: for crops too small to give a few patches.
-        UserError: by ``reset``, for a scale other than 2 and 4.
+        UserError: by ``check`` and ``reset``, for a scale other than 2 and 4.
     """
 
     def __init__(
@@ -110,9 +110,12 @@ class KernelGAN(KernelEstimator):
             'centre': centre_weight,
         }
 
-    def reset(self, lq: Tensor, degradation: Degradation, generator: torch.Generator) -> None:
+    def check(self, degradation: Degradation) -> None:
         if degradation.scale not in SCALES:
             raise UserError(f'scale: {degradation.scale} is not possible with KernelGAN; allowed: 2, 4')
+
+    def reset(self, lq: Tensor, degradation: Degradation, generator: torch.Generator) -> None:
+        self.check(degradation)
         with torch.enable_grad():
             kernel = self._train(lq, generator)
         kernel = normalise(kernel.clamp_min(0))
