@@ -3,7 +3,8 @@
     python scripts/compare.py options/test/DIPDKP_Set5_x4.yml options/test/DIPFKP_Set5_x4.yml --out comparison
     python scripts/compare.py --suite paper-x4 --out comparison --seeds 0 1 2
 
-Writes report.html, report.md, report.json and report.csv. Results are looked for, and go to, results/<name>.
+Writes report.html, report.md, report.json and report.csv. Results are looked for, and go to, results/<name>. The
+variants of a suite become option files in DIR/options.
 Exit status: 0; 1 if runs or images failed, the report shows the others; 2 after a mistake, or if the figures of the
 files were measured by different protocols; 130 after Ctrl-C: the same command goes on with the run it broke off.
 """
@@ -14,7 +15,8 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from dkp_plugin.comparison.compare import compare, read_suite
+from dkp_plugin.comparison.compare import compare
+from dkp_plugin.comparison.suites import option_files
 from dkp_plugin.errors import UserError
 
 
@@ -23,18 +25,20 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument('files', nargs='*', metavar='FILE', help='option files of tests, or patterns of them')
     parser.add_argument('--out', type=Path, required=True, metavar='DIR', help='folder of the report')
-    parser.add_argument('--suite', help='take the option files that options/suites/SUITE.yml lists, too')
+    parser.add_argument(
+        '--suite', help='take what options/suites/SUITE.yml lists, too: option files and variants of them'
+    )
     parser.add_argument('--seeds', type=int, nargs='+', default=[], help='run each file with each of these seeds')
     parser.add_argument('--pictures', type=int, default=5, help='images of each data set that are shown; default 5')
     arguments = parser.parse_args(argv)
     if arguments.pictures < 0:
         parser.error(f'--pictures: {arguments.pictures} is not allowed: 0 or more')
     try:
-        files = read_suite(arguments.suite) if arguments.suite else []
-        files += [Path(file) for pattern in arguments.files for file in sorted(glob.glob(pattern)) or [pattern]]
+        files = [Path(file) for pattern in arguments.files for file in sorted(glob.glob(pattern)) or [pattern]]
+        files = option_files(arguments.suite, files, arguments.out / 'options')
         if not files:
             parser.error('give option files or --suite')
-        failures = compare(list(dict.fromkeys(files)), arguments.out, arguments.seeds, arguments.pictures)
+        failures = compare(files, arguments.out, arguments.seeds, arguments.pictures)
     except (UserError, OSError) as error:
         print(f'error: {error}', file=sys.stderr)
         return 2

@@ -3,35 +3,10 @@
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-import yaml
-
 from dkp_plugin.comparison.complexity import count_parameters
 from dkp_plugin.comparison.report import check_template_engine, failures, write_report
 from dkp_plugin.comparison.runs import Run, check_same_protocol, obtain, read_runs, run_test
 from dkp_plugin.comparison.table import make_tables
-from dkp_plugin.errors import OptionError
-
-SUITES_FOLDER = Path('options/suites')
-
-
-def read_suite(name: str) -> list[Path]:
-    """Read ``options/suites/<name>.yml``: the option files of a comparison, under the key ``option_files``.
-
-    Raises:
-        OptionError: if there is no such suite, or it is malformed.
-    """
-    path = SUITES_FOLDER / f'{name}.yml'
-    if not path.is_file():
-        suites = ', '.join(sorted(file.stem for file in SUITES_FOLDER.glob('*.yml'))) or f'none, no {SUITES_FOLDER}'
-        raise OptionError(f'--suite: {name} is not one of {suites}')
-    try:
-        content = yaml.safe_load(path.read_text(encoding='utf-8'))
-    except yaml.YAMLError as error:
-        raise OptionError(f'{path}: {" ".join(str(error).split())}') from None
-    files = content.get('option_files') if isinstance(content, dict) else None
-    if not (isinstance(files, list) and files and all(isinstance(file, str) for file in files)):
-        raise OptionError(f'{path}: option_files: {files!r} is not a list of option files')
-    return [Path(file) for file in files]
 
 
 def compare(

@@ -109,7 +109,7 @@ def read_runs(files: Sequence[Path], seeds: Sequence[int] = ()) -> list[Run]:
     """
     runs: dict[str, Run] = {}
     for file in files:
-        options = _read_options(file)
+        options = read_options(file)
         for seed in seeds or [None]:
             changes = {} if seed is None else {'name': f'{options["name"]}_seed{seed}', 'manual_seed': seed}
             run = Run(file, options | changes, str(options['name']), seed)
@@ -119,7 +119,12 @@ def read_runs(files: Sequence[Path], seeds: Sequence[int] = ()) -> list[Run]:
     return list(runs.values())
 
 
-def _read_options(file: Path) -> dict[str, Any]:
+def read_options(file: Path) -> dict[str, Any]:
+    """Read an option file.
+
+    Raises:
+        OptionError: for a file that cannot be read, lacks a key, or has something else where a block belongs.
+    """
     try:
         options = yaml.safe_load(file.read_text(encoding='utf-8'))
     except (OSError, UnicodeDecodeError) as error:

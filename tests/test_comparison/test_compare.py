@@ -8,9 +8,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-import dkp_plugin.comparison.compare as compare_module
-from dkp_plugin.comparison.compare import compare, read_suite
-from dkp_plugin.comparison.runs import check_same_protocol, read_runs
+from dkp_plugin.comparison.compare import compare
 from dkp_plugin.errors import OptionError, UserError
 
 FILES = ('report.html', 'report.md', 'report.json', 'report.csv')
@@ -150,26 +148,6 @@ def test_missing_template_engine_is_told_before_any_run(workshop, never, monkeyp
     monkeypatch.setitem(sys.modules, 'jinja2', None)
     with pytest.raises(UserError, match='needs the package jinja2'):
         compare([workshop.write_options(workshop.options())], Path('out'), start=never)
-
-
-def test_suites(workshop):
-    folder = compare_module.SUITES_FOLDER
-    with pytest.raises(OptionError, match=r'--suite: small is not one of none, no options.suites'):
-        read_suite('small')
-    folder.mkdir(parents=True)
-    (folder / 'small.yml').write_text('option_files: [one.yml, two.yml]\n')
-    assert read_suite('small') == [Path('one.yml'), Path('two.yml')]
-    (folder / 'small.yml').write_text('option_files: one.yml\n')
-    with pytest.raises(OptionError, match=r"option_files: 'one.yml' is not a list"):
-        read_suite('small')
-
-
-@pytest.mark.parametrize(
-    'path', sorted((Path(__file__).parents[2] / 'options/suites').glob('*.yml')), ids=lambda path: path.stem
-)
-def test_suites_that_come_along_name_comparable_files(path, monkeypatch):
-    monkeypatch.chdir(Path(__file__).parents[2])
-    check_same_protocol(read_runs(read_suite(path.stem)))
 
 
 def test_a_real_run(workshop):
