@@ -1,0 +1,98 @@
+"""Make a small benchmark of a large one: centre crops of the HR images, blurred and shrunk by the kernels of the set.
+
+    python scripts/prepare_crops.py datasets/Set5 gaussian_x4 --convention released --out datasets/Set5_crop128
+
+reads HR/ and gaussian_x4/kernels/ and writes HR/, gaussian_x4/LR/ and gaussian_x4/kernels/. The crops are degraded anew
+and periodically, as everywhere here, since crops of the LR images would show what lies outside. Nothing that is there
+is overwritten. Exit status: 0; 2 after a mistake.
+"""
+
+import argparse
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from torch import Tensor
+
+from dkp_plugin.data.folders import list_folder
+from dkp_plugin.data.pixels import encode_png
+from dkp_plugin.data.staged_folder import staged_folder
+from dkp_plugin.degradation import SCALES, degrade
+from dkp_plugin.errors import ImageError, OptionError, UserError
+from dkp_plugin.file_io import IMAGE_SUFFIXES, KERNEL_SUFFIXES, decode_image, read_kernel, write_bytes, write_kernel
+from dkp_plugin.kernels import CONVENTIONS
+
+PNG_COMPRESSION = 6
+
+
+def centre_crop(image: Tensor, size: int, name: str) -> Tensor:
+    """Cut size x size pixels out of the middle of an image (C, H, W).
+
+    Raises:
+        ImageError: if the image is smaller.
+    """
+    top, left = ((side - size) // 2 for side in image.shape[-2:])
+    if min(top, left) < 0:
+        raise ImageError(f'{name}: {image.shape[-1]}x{image.shape[-2]} pixels are fewer than the crop, {size}x{size}')
+    return image[:, top : top + size, left : left + size]
+
+
+def shrink(image: Tensor, kernel: Tensor, scale: int) -> Tensor:
+    """Degrade an image (C, H, W) by a kernel (1, 1, K, K) and round to 8 bits, in float64 to be the same everywhere."""
+    lq = degrade(image.double().unsqueeze(0), kernel.double(), scale)[0]
+    return (255 * lq).round().clamp(0, 255).float() / 255
+
+
+def prepare(source: Path, blurred: str, out: Path, size: int, scale: int, convention: str) -> int:
+    """Make the benchmark; return the number of its images.
+
+    Args:
+        source: Folder of the large benchmark.
+        blurred: Name of the folder in it, and in the new one, that holds the kernels.
+        out: Folder of the new benchmark; must not be there.
+        size: Side of the crops, a multiple of the scale.
+        scale: Subsampling factor.
+        convention: Of the kernels.
+
+    Raises:
+        UserError: for anything that cannot be used; then nothing is written.
+    """
+    if size < 1 or size % scale:
+        raise OptionError(f'--size: {size} is not a multiple of the scale, {scale}')
+    images = list_folder(source / 'HR', 'HR', IMAGE_SUFFIXES)
+    kernels = {path.stem: path for path in list_folder(source / blurred / 'kernels', 'kernels', KERNEL_SUFFIXES)}
+    missing = [path.stem for path in images if path.stem not in kernels]
+    if missing:
+        raise OptionError(f'{source / blurred / "kernels"}: has no kernel for {", ".join(missing)}')
+    with staged_folder(out) as staging:
+        for path in images:
+            crop = centre_crop(decode_image(path.read_bytes(), str(path)), size, str(path))
+            kernel = read_kernel(kernels[path.stem], convention)
+            write_bytes(staging / 'HR' / f'{path.stem}.png', encode_png(crop, PNG_COMPRESSION))
+            lq = shrink(crop, kernel, scale)
+            write_bytes(staging / blurred / 'LR' / f'{path.stem}.png', encode_png(lq, PNG_COMPRESSION))
+            write_kernel(staging / blurred / 'kernels' / f'{path.stem}.mat', kernel, convention, scale)
+    return len(images)
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command line; return the exit status."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument('source', type=Path, metavar='BENCHMARK', help='folder with HR and BLURRED/kernels')
+    parser.add_argument('blurred', metavar='BLURRED', help='such as gaussian_x4')
+    parser.add_argument('--out', type=Path, required=True, metavar='DIR', help='folder of the new benchmark')
+    parser.add_argument('--size', type=int, default=128, help='side of the crops in HR pixels; default 128')
+    parser.add_argument('--scale', type=int, default=4, choices=SCALES, help='default 4')
+    parser.add_argument('--convention', default='aligned', choices=CONVENTIONS, help='of the kernels; default aligned')
+    arguments = parser.parse_args(argv)
+    try:
+        count = prepare(**vars(arguments))
+    except (UserError, OSError, ValueError) as error:
+        print(f'error: {error}', file=sys.stderr)
+        return 2
+    print(f'{arguments.out}: {count} HR images of {arguments.size}x{arguments.size}, LR images and kernels')
+    return 0
+
+
+if __name__ == '__main__':
+    sys.exit(main())
