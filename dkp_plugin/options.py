@@ -3,19 +3,32 @@
 import copy
 import difflib
 import inspect
+import re
 from collections.abc import Iterable, Mapping
 from typing import Annotated, Any, Literal, TypeVar, get_args
 
 import torch
 from basicsr.utils.registry import ARCH_REGISTRY, DATASET_REGISTRY, METRIC_REGISTRY, MODEL_REGISTRY, Registry
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PositiveInt, TypeAdapter, ValidationError
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    NonNegativeFloat,
+    PositiveInt,
+    TypeAdapter,
+    ValidationError,
+)
 
 from dkp_plugin.degradation import Degradation
 from dkp_plugin.early_stopping import METHODS, EarlyStopping
-from dkp_plugin.errors import OptionError
+from dkp_plugin.errors import OptionError, UserError
 from dkp_plugin.estimators.base import KernelEstimator
 from dkp_plugin.kernels import default_kernel_size
 from dkp_plugin.restorers.base import Restorer
+
+PART_OF_NAME = r'^[^/\\]*$'  # results stay in their folder
+METRIC_DATA = ('img', 'img2', 'lq', 'kernel', 'kernel_gt', 'scale')  # what the model passes to metrics
 
 Section = TypeVar('Section', bound=BaseModel)
 
@@ -26,7 +39,7 @@ class DegradationOptions(BaseModel):
     model_config = ConfigDict(extra='forbid')
     convention: Literal['aligned', 'released'] = 'aligned'
     kernel_size: int | Literal['auto'] = 'auto'
-    noise: float | Literal['auto'] = 0.0  # standard deviation, of 255
+    noise: NonNegativeFloat | Literal['auto'] = 0.0  # standard deviation, of 255
 
 
 class AlternationOptions(BaseModel):
@@ -62,12 +75,35 @@ class EarlyStoppingOptions(BaseModel):
     min_iter: int = Field(default=100, ge=0)
 
 
+class PathOptions(BaseModel):
+    """Block ``path``: weights; the folders are added by ``parse_options``."""
+
+    model_config = ConfigDict(extra='forbid')
+    pretrain_network_g: str | None = None
+    strict_load_g: Literal[True] = True
+    resume_state: None = None  # what BasicSR's examples have; a test goes on from its records
+    results_root: str | None = None
+    log: str | None = None
+    visualization: str | None = None
+
+
+class MetricOptions(BaseModel):
+    """The options of BasicSR's metrics; which of them a metric has is seen from its function."""
+
+    model_config = ConfigDict(extra='allow')
+    better: Literal['higher', 'lower'] = 'higher'
+    crop_border: int = Field(default=0, ge=0)
+    test_y_channel: bool = False
+    input_order: Literal['HWC', 'CHW'] = 'HWC'
+    convert_to: Literal['y', 'gray'] = 'y'
+
+
 class ValOptions(BaseModel):
     """Block ``val``."""
 
     model_config = ConfigDict(extra='forbid')
     save_img: bool = True
-    suffix: str | None = None
+    suffix: Annotated[str, Field(pattern=PART_OF_NAME)] | None = None
     pbar: bool = True
     curve_freq: int = Field(default=0, ge=0)  # iterations between rows of the progress; 0: none
     metrics: dict[str, dict[str, Any]] | None = None
@@ -89,7 +125,7 @@ class BlindSROptions(BaseModel):
     alternation: AlternationOptions = AlternationOptions()
     early_stopping: EarlyStoppingOptions = EarlyStoppingOptions()
     restorer: FinalRestorerOptions | None = None
-    path: dict[str, Any] = {}
+    path: PathOptions = PathOptions()
     val: ValOptions = ValOptions()
     dist_params: dict[str, Any] | None = None
     # Added by parse_options:
@@ -139,8 +175,10 @@ def parse_section(section: type[Section], options: Mapping[str, Any], where: str
     try:
         return section.model_validate(dict(options))
     except ValidationError as error:
-        first = error.errors(include_url=False)[0]
-    path = ':'.join(str(part) for part in first['loc'])
+        errors = error.errors(include_url=False)
+    # A key that is missing may be there under a wrong name, which says more.
+    first = next((entry for entry in errors if entry['type'] == 'extra_forbidden'), errors[0])
+    path = ':'.join(_existing_keys(first['loc'], options))
     key = f'{where}: {path}' if where else path
     if first['type'] == 'extra_forbidden':
         owner = section
@@ -151,6 +189,17 @@ def parse_section(section: type[Section], options: Mapping[str, Any], where: str
     if first['type'] == 'missing':
         raise OptionError(f'{key}: missing')
     raise OptionError(f'{key}: {first["input"]!r} is not allowed: {first["msg"][0].lower()}{first["msg"][1:]}')
+
+
+def _existing_keys(location: Iterable[str | int], value: Any) -> list[str]:
+    """The part of pydantic's location that leads through blocks and lists; after it come names of types."""
+    keys = []
+    for part in location:
+        if not isinstance(value, Mapping | list):
+            break
+        keys.append(str(part))
+        value = value.get(part) if isinstance(value, Mapping) else value[part]
+    return keys
 
 
 def get_registered(registry: Registry, options: Mapping[str, Any], where: str, kind: type = object) -> Any:
@@ -247,7 +296,7 @@ def _build_with_weights(block: Mapping[str, Any], where: str, path: str | None, 
     if restorer.has_weights:
         try:
             restorer.load(path)
-        except OptionError as error:
+        except UserError as error:
             raise OptionError(f'{key}: {error}') from None
     elif path is not None:
         raise OptionError(f'{key}: {path} is of no use, {block["type"]} has no weights')
@@ -291,18 +340,46 @@ def check_options(opt: Mapping[str, Any]) -> None:
     if final is not None:
         _check_num_iter(final, options.restorer.num_iter, 'restorer')
     for name, metric in (options.val.metrics or {}).items():
-        get_registered(METRIC_REGISTRY, metric, f'val: metrics: {name}')
+        _check_metric(metric, f'val: metrics: {name}')
+    seen: dict[str, str] = {}
     for key, dataset in options.datasets.items():
-        where = f'datasets: {key}'
-        if 'name' not in dataset:
-            raise OptionError(f'{where}: missing key name')
-        dataset_class = get_registered(DATASET_REGISTRY, dataset, where)
-        try:
-            built = dataset_class(copy.deepcopy(dataset))
-        except (AssertionError, KeyError, TypeError, ValueError) as error:  # BasicSR's ways to refuse options
-            raise OptionError(f'{where}: {type(error).__name__}: {error}') from None
-        convention = built.options.convention if hasattr(built, 'options') else degradation.convention
-        if convention != degradation.convention:
-            raise OptionError(
-                f'{where}: convention: {convention} differs from degradation: convention: {degradation.convention}'
-            )
+        _check_dataset(dataset, f'datasets: {key}', degradation)
+        if dataset['name'] in seen:
+            raise OptionError(f'datasets: {key}: name: {dataset["name"]} is the name of {seen[dataset["name"]]}, too')
+        seen[dataset['name']] = key
+
+
+def _check_metric(metric: Mapping[str, Any], where: str) -> None:
+    """Check the options of a metric against its function: a mistake would cost every image its figure."""
+    function = get_registered(METRIC_REGISTRY, metric, where)
+    parameters = inspect.signature(function).parameters.values()
+    own = {p.name: p.default for p in parameters if p.kind is p.POSITIONAL_OR_KEYWORD and p.name not in METRIC_DATA}
+    for key in metric.keys() - own.keys() - {'type', 'better'}:
+        raise OptionError(f'{where}: {key}: unknown key of {metric["type"]}, {nearest(key, own)}')
+    for key, default in own.items():
+        if default is inspect.Parameter.empty and key not in metric:
+            raise OptionError(f'{where}: missing key {key}')
+    parse_section(MetricOptions, metric, where)
+
+
+def _check_dataset(dataset: Mapping[str, Any], where: str, degradation: Degradation) -> None:
+    """Open a data set without reading an image."""
+    name = dataset.get('name')
+    if name is None:
+        raise OptionError(f'{where}: missing key name')
+    if not isinstance(name, str) or not re.match(PART_OF_NAME, name) or not name.strip('.'):
+        raise OptionError(f'{where}: name: {name!r} is not allowed: it names a folder, so text without / and \\ is')
+    if dataset.get('phase', 'test') not in ('test', 'val'):
+        raise OptionError(f'{where}: not the key of a data set for a test; allowed: test, test_1, test_2, ...')
+    dataset_class = get_registered(DATASET_REGISTRY, dataset, where)
+    try:
+        built = dataset_class(copy.deepcopy(dict(dataset)))
+    except (AssertionError, KeyError, TypeError, ValueError) as error:  # BasicSR's ways to refuse options
+        raise OptionError(f'{where}: {type(error).__name__}: {error}') from None
+    except UserError as error:
+        raise OptionError(f'{where}: {str(error).removeprefix(f"datasets: {name}: ")}') from None
+    convention = built.options.convention if hasattr(built, 'options') else degradation.convention
+    if convention != degradation.convention:
+        raise OptionError(
+            f'{where}: convention: {convention} differs from degradation: convention: {degradation.convention}'
+        )

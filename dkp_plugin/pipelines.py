@@ -1,6 +1,5 @@
 """What ``dkp_plugin.test`` and ``dkp_plugin.train`` share: BasicSR's pipelines, with mistakes told in one line."""
 
-import argparse
 import json
 import sys
 import tempfile
@@ -8,11 +7,10 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-import yaml
 from basicsr.utils import check_resume
-from basicsr.utils.options import parse_options
 
-from dkp_plugin.errors import OptionError, UserError
+from dkp_plugin.errors import UserError
+from dkp_plugin.option_files import complete_options, parse_arguments, read_option_file
 from dkp_plugin.options import check_options
 from dkp_plugin.weight_files import read_weights
 
@@ -34,10 +32,14 @@ def run_pipeline(module: ModuleType, is_train: bool) -> int:
     root = Path.cwd()
     pipeline = module.train_pipeline if is_train else module.test_pipeline
     try:
-        opt, args = _read_options(root, is_train)
-        check_options(opt)
+        args = parse_arguments()
+        file = read_option_file(Path(args.opt))
+        file.force(args.force_yml)
+        with file.naming_places():
+            opt = complete_options(file.options, args, root, is_train)
+            check_options(opt)
         _check_writable(root / ('experiments' if is_train else 'results'))
-        # The pipeline reads the options once more; what was checked is what it gets.
+        # What was checked is what the pipeline gets.
         module.parse_options = lambda *_, **__: (opt, args)
         if is_train:
             module.load_resume_state = load_resume_state
@@ -49,8 +51,6 @@ def run_pipeline(module: ModuleType, is_train: bool) -> int:
         kept = 'the last checkpoint is kept, --auto_resume goes on from it' if is_train else 'finished images are kept'
         print(f'interrupted; {kept}', file=sys.stderr)
         return EXIT_INTERRUPTED
-    finally:
-        module.parse_options = parse_options
     return 0 if is_train else _report_failures(Path(opt['path']['results_root']))
 
 
@@ -76,22 +76,6 @@ def load_resume_state(opt: dict[str, Any]) -> dict[str, Any] | None:
     state, _ = read_weights(Path(opt['path']['resume_state']))
     check_resume(opt, state['iter'])
     return state
-
-
-def _read_options(root: Path, is_train: bool) -> tuple[dict[str, Any], argparse.Namespace]:
-    """Let BasicSR read the option file and the command line; turn its errors into sentences."""
-    arguments = sys.argv[1:]
-    path = arguments[arguments.index('-opt') + 1] if '-opt' in arguments[:-1] else ''
-    try:
-        return parse_options(str(root), is_train)
-    except OSError as error:
-        raise OptionError(f'-opt {path}: {error.strerror}') from None
-    except yaml.YAMLError as error:
-        raise OptionError(f'{path}: {" ".join(str(error).split())}') from None
-    except KeyError as error:
-        raise OptionError(f'{path}: key {error} is missing, or --force_yml names a block that is not there') from None
-    except (ValueError, TypeError, AttributeError, SyntaxError) as error:
-        raise OptionError(f'{path}: not a BasicSR option file, or a malformed --force_yml ({error})') from None
 
 
 def _check_writable(folder: Path) -> None:

@@ -48,5 +48,5 @@ def test_usrnet_without_weights_is_told_before_any_work(options, run_test, tmp_p
     options['network_g'] = {'type': 'USRNet'}
     del options['alternation']
     assert run_test(options) == 2
-    assert capsys.readouterr().err.startswith('error: path: pretrain_network_g: missing; USRNet needs')
+    assert ': path: pretrain_network_g: missing; USRNet needs' in capsys.readouterr().err
     assert not (tmp_path / 'results').exists()
