@@ -10,6 +10,7 @@ from dkp_plugin.restorers.base import Restorer
 TINY = {
     'DIP': {'num_feat': 4, 'num_skip': 2, 'num_scales': 2, 'non_local_scales': (2,)},
     'Diffusion': {'num_steps': 2, 'num_final_steps': 1},
+    'ZSSR': {'num_steps': 3, 'num_feat': 4, 'num_hidden': 2},
 }
 RESTORERS = sorted(
     name
@@ -41,7 +42,7 @@ def build(tiny_prior, tiny_usrnet):
 
 
 def test_there_are_restorers():
-    assert {'DIP', 'Diffusion'} <= set(RESTORERS)
+    assert {'DIP', 'Diffusion', 'ZSSR'} <= set(RESTORERS)
 
 
 @pytest.mark.parametrize('name', RESTORERS)

@@ -1,0 +1,28 @@
+"""The network of ZSSR (Shocher et al., CVPR 2018), small enough to be trained on one image."""
+
+import itertools
+
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+
+class ZSSRNet(nn.Module):
+    """Convolutions of 3x3 that sharpen an image which already has its size, by what they add to it.
+
+    Args:
+        num_ch: Channels of the image.
+        num_feat: Channels of the hidden layers.
+        num_hidden: Hidden layers.
+    """
+
+    def __init__(self, num_ch: int = 3, num_feat: int = 64, num_hidden: int = 8) -> None:
+        super().__init__()
+        channels = (num_ch, *[num_feat] * num_hidden, num_ch)
+        self.layers = nn.ModuleList(nn.Conv2d(num_in, num_out, 3) for num_in, num_out in itertools.pairwise(channels))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Map images (B, C, H, W) to images of that size; beyond its border an image goes on as it ends."""
+        features = F.pad(x, [len(self.layers)] * 4, mode='replicate')
+        for layer in self.layers[:-1]:
+            features = F.relu(layer(features))
+        return x + self.layers[-1](features)

@@ -1,0 +1,173 @@
+"""ZSSR (Shocher et al., CVPR 2018): a network trained on the LR image and what the kernel makes of it."""
+
+import math
+from typing import NamedTuple
+
+import torch
+import torch.nn.functional as F
+from basicsr.utils.registry import ARCH_REGISTRY
+from pydantic import NonNegativeInt, PositiveFloat, PositiveInt
+from torch import Tensor
+
+from dkp_plugin.archs.initialise import build_initialised
+from dkp_plugin.archs.zssr_arch import ZSSRNet
+from dkp_plugin.degradation import Degradation, aliased_power, kernel_to_otf
+from dkp_plugin.restorers.base import Restorer
+
+DECAYS = (0.6, 0.85)  # shares of the steps after which the learning rate falls to a tenth
+
+
+class Pair(NamedTuple):
+    """An image, (1, C, H, W), and its degraded self, enlarged to the same size."""
+
+    son: Tensor
+    father: Tensor
+
+
+def enlarge(lq: Tensor, degradation: Degradation) -> Tensor:
+    """Enlarge bicubically to where the HR image is.
+
+    Bicubic interpolation puts LR pixel i at HR position s i + (s - 1) / 2, but a kernel whose centre of mass is at c
+    took it from s i + c - K // 2: the result is moved by the difference, whole pixels in each convention, round the
+    border.
+
+    Args:
+        lq: LR image, (B, C, h, w).
+        degradation: Scale and kernel convention.
+
+    Returns:
+        (B, C, s h, s w).
+    """
+    x = F.interpolate(lq, scale_factor=degradation.scale, mode='bicubic')
+    shift = degradation.centre - degradation.kernel_size // 2 - (degradation.scale - 1) / 2
+    return x.roll((round(shift), round(shift)), (-2, -1))
+
+
+def back_project(x: Tensor, lq: Tensor, kernel: Tensor, degradation: Degradation, num_iter: int) -> Tensor:
+    """Descend ``||A(x, k) - y||^2`` with the largest stable step (Irani and Peleg, 1991).
+
+    Args:
+        x: HR image, (1, C, s h, s w).
+        lq: LR image y, (1, C, h, w).
+        kernel: (1, 1, K, K).
+        degradation: The forward model.
+        num_iter: Steps.
+
+    Returns:
+        An image that explains the LR image better, (1, C, s h, s w).
+    """
+    largest = aliased_power(kernel_to_otf(kernel, x.shape[-2:]).abs().square(), degradation.scale).max()
+    for _ in range(num_iter):
+        x = x + degradation.A_adjoint(lq - degradation.A(x, kernel), kernel) / largest
+    return x
+
+
+def make_pairs(lq: Tensor, kernel: Tensor, degradation: Degradation, sizes: tuple[float, ...]) -> list[Pair]:
+    """Make training pairs of an LR image, each in the eight symmetries of the square.
+
+    The fathers are turned and mirrored, not the pairs: all sons are then of the kernel as it is, which the network
+    thereby learns to undo.
+
+    Args:
+        lq: LR image, (1, C, h, w); continued periodically where it is smaller than the kernel.
+        kernel: (1, 1, K, K).
+        degradation: The forward model that makes sons of fathers, as it made the LR image of the HR image.
+        sizes: Sizes of the fathers, 1 for the LR image's own; those that leave less than the kernel are passed over.
+    """
+    scale, smallest = degradation.scale, max(kernel.shape[-1], degradation.scale)
+    if min(lq.shape[-2:]) < smallest + scale:
+        lq = lq.repeat(1, 1, *(math.ceil((smallest + scale) / side) for side in lq.shape[-2:]))
+    pairs = []
+    for size in sizes:
+        height, width = (int(size * side) // scale * scale for side in lq.shape[-2:])
+        if min(height, width) < smallest:
+            continue
+        # At the size of the LR image pixels are kept as they are, but for a rest that is no whole LR pixel.
+        full = tuple(round(size * side) for side in lq.shape[-2:])
+        father = lq if size == 1 else F.interpolate(lq, full, mode='bicubic', antialias=True).clamp(0, 1)
+        father = father[..., :height, :width]
+        for index in range(8):
+            turned = father.rot90(index % 4, (-2, -1))
+            turned = turned.flip(-1) if index >= 4 else turned
+            pairs.append(Pair(enlarge(degradation.A(turned, kernel), degradation), turned))
+    return pairs
+
+
+@ARCH_REGISTRY.register()
+class ZSSR(Restorer):
+    """Zero-shot super-resolution: learns from the LR image, degraded once more, how to undo the kernel at hand.
+
+    It takes the kernel that the estimator has without looking at an image. The result is made consistent with the LR
+    image by back-projection, as in the paper. Ours: the learning rate falls by plan instead of by a fit to the error;
+    the eight turned results are not averaged, for the kernel is learnt as it is, not turned; one network for the whole
+    scale instead of one for each of several smaller ones, which would need kernels of their own.
+
+    Args:
+        num_steps: Steps of training.
+        lr: Learning rate of Adam, falling to a tenth and a hundredth near the end.
+        num_feat: Channels of the network.
+        num_hidden: Hidden layers of the network.
+        crop_size: Side of the crops it is trained on, in pixels of the fathers.
+        father_sizes: Sizes of the fathers against the LR image; large ones are drawn more often, by their pixels.
+        num_back_projections: Iterations of back-projection.
+    """
+
+    updates_kernel = False
+
+    def __init__(
+        self,
+        num_steps: PositiveInt = 1000,
+        lr: PositiveFloat = 1e-3,
+        num_feat: PositiveInt = 64,
+        num_hidden: PositiveInt = 8,
+        crop_size: PositiveInt = 96,
+        father_sizes: tuple[PositiveFloat, ...] = (1.0, 0.9, 0.8, 0.7, 0.6),
+        num_back_projections: NonNegativeInt = 20,
+    ) -> None:
+        super().__init__()
+        if not (father_sizes and father_sizes[0] == 1 and max(father_sizes) == 1):
+            raise ValueError(f'father_sizes: {list(father_sizes)} does not start with 1 and go down from there')
+        self.num_iter, self.lr, self.num_feat, self.num_hidden = num_steps, lr, num_feat, num_hidden
+        self.crop_size, self.father_sizes, self.num_back_projections = crop_size, father_sizes, num_back_projections
+
+    def reset(self, lq: Tensor, degradation: Degradation, generator: torch.Generator) -> None:
+        self.lq, self.degradation, self.generator, self.iteration = lq, degradation, generator, 0
+        self.net = build_initialised(lambda: ZSSRNet(lq.shape[1], self.num_feat, self.num_hidden), generator, lq.device)
+        for parameter in self.net.layers[-1].parameters():  # the first image is the enlarged one itself
+            torch.nn.init.zeros_(parameter)
+        self.optimizer = torch.optim.Adam(self.net.parameters(), lr=self.lr)
+        decays = [round(share * self.num_iter) for share in DECAYS]
+        self.scheduler = torch.optim.lr_scheduler.MultiStepLR(self.optimizer, decays, gamma=0.1)
+        self.x = enlarge(lq, degradation).clamp(0, 1)
+
+    def forward(self) -> Tensor:
+        return self.x
+
+    def step(self, kernel: Tensor) -> dict[str, Tensor]:
+        if self.iteration == 0:
+            self.pairs = make_pairs(self.lq, kernel, self.degradation, self.father_sizes)
+        son, father = self._draw()
+        son = son + self.degradation.noise * torch.randn(son.shape, generator=self.generator).to(son)
+        loss = (self.net(son) - father).abs().mean()
+        self.optimizer.zero_grad()
+        loss.backward()
+        self.optimizer.step()
+        self.scheduler.step()
+        self.iteration += 1
+        if self.iteration == self.num_iter:
+            with torch.no_grad():
+                x = self.net(enlarge(self.lq, self.degradation)).clamp(0, 1)
+                x = back_project(x, self.lq, kernel, self.degradation, self.num_back_projections)
+            self.x = x.clamp(0, 1)
+        return {'l_x_internal': loss.detach()}
+
+    def _draw(self) -> Pair:
+        """Crop a random pair at random."""
+        pixels = torch.tensor([float(father.shape[-2] * father.shape[-1]) for _, father in self.pairs])
+        pair = self.pairs[int(torch.multinomial(pixels, 1, generator=self.generator))]
+        corner = [self._random_start(side) for side in pair.father.shape[-2:]]
+        rows, columns = (slice(start, start + self.crop_size) for start in corner)
+        return Pair(*(image[..., rows, columns] for image in pair))
+
+    def _random_start(self, side: int) -> int:
+        return int(torch.randint(max(side - self.crop_size, 0) + 1, (), generator=self.generator))
