@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 import torch
 import yaml
-from basicsr.utils.registry import METRIC_REGISTRY
+from basicsr.utils.registry import ARCH_REGISTRY, METRIC_REGISTRY
 
 from dkp_plugin.data.blind_sr_dataset import BlindSRDatasetOptions
 from dkp_plugin.errors import OptionError
@@ -23,6 +23,8 @@ def test_shipped_option_file(path):
     assert parsed.name == path.stem
     build_network(options['network_k'], 'network_k', KernelEstimator)
     build_network(options['network_g'], 'network_g', Restorer)
+    if parsed.restorer is not None:
+        build_network(parsed.restorer.final, 'restorer: final', Restorer)
     for dataset in options['datasets'].values():
         parsed_dataset = parse_section(BlindSRDatasetOptions, dataset | {'phase': 'test', 'scale': parsed.scale}, '')
         assert parsed_dataset.convention == parsed.degradation.convention
@@ -36,6 +38,13 @@ def test_files_of_every_benchmark_are_there():
     names = {path.stem for path in FILES}
     assert {f'DIPDKP_{name}_x4' for name in ('Set5', 'Set14', 'BSD100', 'Urban100', 'real', 'motion_Set5')} <= names
     assert {'DIPDKP_Set5_x2', 'DIPDKP_Set5_x3', 'DIPDKP_released_Set5_x4'} <= names
+
+
+def test_every_estimator_and_restorer_has_an_option_file():
+    options = [yaml.safe_load(path.read_text()) for path in FILES]
+    for key, kind in (('network_k', KernelEstimator), ('network_g', Restorer)):
+        ours = {n for n, c in ARCH_REGISTRY if issubclass(c, kind) and c.__module__.startswith('dkp_plugin')}
+        assert {option[key]['type'] for option in options} == ours
 
 
 def test_a_bare_off_in_yaml_switches_early_stopping_off():
