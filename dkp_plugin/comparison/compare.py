@@ -3,7 +3,7 @@
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from dkp_plugin.comparison.complexity import count_parameters
+from dkp_plugin.comparison.complexity import measure_complexity
 from dkp_plugin.comparison.report import check_template_engine, failures, write_report
 from dkp_plugin.comparison.runs import Run, check_same_protocol, obtain, read_runs, run_test
 from dkp_plugin.comparison.table import make_tables
@@ -39,10 +39,10 @@ def compare(
     out.mkdir(parents=True, exist_ok=True)
     results = [obtain(run, start) for run in runs]
     tables = make_tables(results)
-    counts = {result.run.method: result.run.options for result in results if result.data_sets}
-    counts = {method: count_parameters(options) for method, options in counts.items()}
+    methods = {result.run.method: result.run.options for result in results if result.data_sets}
+    complexities = {method: measure_complexity(options) for method, options in methods.items()}
     for table in tables:
         for row in table.rows:
-            row.num_parameters = counts[row.method]
+            row.complexity = complexities[row.method]
     write_report(out, results, tables, num_pictures)
     return failures(results)

@@ -14,7 +14,7 @@ from basicsr.utils import tensor2img
 from torch import Tensor
 
 from dkp_plugin.comparison.runs import Result
-from dkp_plugin.comparison.table import Table
+from dkp_plugin.comparison.table import Table, read_figure
 from dkp_plugin.errors import UserError
 from dkp_plugin.file_io import decode_image, kernel_picture, read_kernel
 
@@ -50,7 +50,7 @@ class Cell:
         title: Method, HR image or LR image.
         crop: Centre crop as a data URI; None where there is no image.
         kernel: Kernel as a data URI; None where there is none.
-        record: The image's figures; empty for the truth.
+        figures: Those of the image; empty for the truth.
         is_oracle: Whether the true kernel was given.
         curves: Of the losses.
     """
@@ -58,7 +58,7 @@ class Cell:
     title: str
     crop: str | None
     kernel: str | None
-    record: Mapping[str, Any] = field(default_factory=dict)
+    figures: Mapping[str, float | None] = field(default_factory=dict)
     is_oracle: bool = False
     curves: Sequence[Curve] = ()
 
@@ -160,7 +160,8 @@ def _result_cell(result: Result, data_set: str, image: str, true_kernel: Tensor 
         crop = _crop_of_file(restored, run.options['scale'])
         kernel_uri = _kernel_of_file(kernel, run.options, true_kernel)
         curves = _curves_of_file(run.folder / 'curves' / data_set / f'{image}.json')
-    return Cell(run.method, crop, kernel_uri, record, bool(record.get('oracle')), curves)
+    figures = {name: read_figure(record, name, run.metrics) for name in run.metrics}
+    return Cell(run.method, crop, kernel_uri, figures, bool(record.get('oracle')), curves)
 
 
 def _crop_of_file(path: Path, scale: int) -> str | None:

@@ -2,10 +2,12 @@
 
 import csv
 import io
+import math
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from dkp_plugin.comparison.complexity import FLOPS_NOTE, Complexity
 from dkp_plugin.comparison.pictures import CURVE_HEIGHT, CURVE_WIDTH, gallery
 from dkp_plugin.comparison.published import published_note
 from dkp_plugin.comparison.runs import Result
@@ -37,9 +39,11 @@ def heading(column: str) -> str:
 
 
 def format_number(column: str, value: float | None) -> str:
-    """Write a figure with the digits that its metric deserves; a dash where there is none."""
+    """Write a figure with the digits that its metric deserves; a dash for none, ``exact`` for an infinite PSNR."""
     if value is None:
         return '–'
+    if math.isinf(value):
+        return 'exact'
     digits = {SECONDS: 1, MEMORY: 0}.get(column, 4 if 'ssim' in column or 'ncc' in column else 2)
     return f'{value:.{digits}f}'
 
@@ -52,9 +56,10 @@ def format_figure(column: str, figure: Figure | None) -> str:
     return text if figure.spread is None else f'{text} ± {format_number(column, figure.spread)}'
 
 
-def format_count(count: int | None) -> str:
-    """Write a number of parameters in millions."""
-    return '–' if count is None else f'{count / 1e6:.2f} M'
+def format_complexity(complexity: Complexity) -> tuple[str, str]:
+    """Write a number of parameters in millions, and one of FLOPs in thousands of millions."""
+    counts = (complexity.num_parameters, 1e6, 'M'), (complexity.flops, 1e9, 'G')
+    return tuple('–' if count is None else f'{count / unit:.2f} {name}' for count, unit, name in counts)
 
 
 def describe_protocol(results: Sequence[Result]) -> str:
@@ -122,7 +127,8 @@ def _row_content(row: Row) -> dict[str, Any]:
         'oracle': row.is_oracle,
         'num_images': row.num_images,
         'seeds': row.seeds,
-        'num_parameters': row.num_parameters,
+        'num_parameters': row.complexity.num_parameters,
+        'flops_per_step': row.complexity.flops,
         'means': {name: figure.mean for name, figure in row.figures.items()},
         'spread_over_seeds': {name: figure.spread for name, figure in row.figures.items()},
     }
@@ -152,7 +158,7 @@ def render_markdown(results: Sequence[Result], tables: Sequence[Table]) -> str:
 
 def _means_in_markdown(table: Table) -> list[str]:
     columns, total = table.columns, len(table.data_set.images)
-    head = ['method', 'estimator + restorer', 'images', 'seeds', *map(heading, columns), 'parameters']
+    head = ['method', 'estimator + restorer', 'images', 'seeds', *map(heading, columns), 'parameters', 'FLOPs']
     rows = []
     for row in table.rows:
         figures = [
@@ -162,11 +168,11 @@ def _means_in_markdown(table: Table) -> list[str]:
         ]
         name = f'{row.method} (oracle)' if row.is_oracle else row.method
         seeds = ', '.join(map(str, row.seeds))
-        rows.append([name, row.parts, f'{row.num_images}/{total}', seeds, *figures, format_count(row.num_parameters)])
+        rows.append([name, row.parts, f'{row.num_images}/{total}', seeds, *figures, *format_complexity(row.complexity)])
     for method, quoted in table.published.items():
         figures = [format_number(column, quoted.get(column)) for column in columns]
-        rows.append([f'{method} (quoted)', '', '', '', *figures, ''])
-    lines = _markdown_table(head, rows)
+        rows.append([f'{method} (quoted)', '', '', '', *figures, '', ''])
+    lines = [*_markdown_table(head, rows), '', f'- {FLOPS_NOTE}']
     if any(row.is_oracle for row in table.rows):
         lines += ['', f'- {ORACLE_NOTE}']
     if table.published:
@@ -202,7 +208,7 @@ def render_html(results: Sequence[Result], tables: Sequence[Table], num_pictures
         autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )
     environment.globals.update(
-        heading=heading, format_number=format_number, format_figure=format_figure, format_count=format_count
+        heading=heading, format_number=format_number, format_figure=format_figure, format_complexity=format_complexity
     )
     images = [
         sorted(image_rows([table]), key=lambda row, table=table: table.data_set.images.index(row['image']))
@@ -214,6 +220,7 @@ def render_html(results: Sequence[Result], tables: Sequence[Table], num_pictures
         sections=list(zip(tables, images, [gallery(table, num_pictures) for table in tables], strict=True)),
         shown=('psnr', 'ssim', 'kernel_psnr'),
         oracle_note=ORACLE_NOTE,
+        flops_note=FLOPS_NOTE,
         published_note=published_note(),
         versions=sorted({f'{name} {version}' for result in results for name, version in result.versions.items()}),
         curve_size=(CURVE_WIDTH, CURVE_HEIGHT),

@@ -3,9 +3,10 @@
 import math
 import statistics
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
+from dkp_plugin.comparison.complexity import Complexity
 from dkp_plugin.comparison.published import published_figures
 from dkp_plugin.comparison.runs import DataSet, Result
 
@@ -32,12 +33,12 @@ class Row:
 
     Args:
         method: ``name`` in the option file.
-        parts: Types of estimator and restorer.
+        parts: Types of estimator and restorer, and of the restorer that finishes.
         is_oracle: Whether it was given the true kernels.
         num_images: Images with a result from every seed; the figures are of these.
         seeds: Those that there are results of.
         figures: By metric, in the order of the option file, then seconds and peak memory.
-        num_parameters: Of estimator and restorer together; None where unknown.
+        complexity: Parameters and FLOPs.
         best: Metrics in which no other method of the table, apart from oracles, is better.
     """
 
@@ -47,7 +48,7 @@ class Row:
     num_images: int
     seeds: list[int]
     figures: dict[str, Figure]
-    num_parameters: int | None = None
+    complexity: Complexity = field(default_factory=Complexity)
     best: frozenset[str] = frozenset()
 
 
@@ -117,14 +118,14 @@ def make_row(method: str, members: Sequence[tuple[Result, str]]) -> Row:
     columns = ordered_columns([*members[0][0].run.metrics, SECONDS, MEMORY])
     figures = {}
     for column in columns:
-        # The peak is one of the process so far, so that its largest value says all.
-        reduce = max if column == MEMORY else statistics.fmean
-        means = [reduce(values) for records in per_seed if (values := finite_values(records, column))]
+        means = [mean_figure(records, column, members[0][0].run.metrics) for records in per_seed]
+        means = [mean for mean in means if mean is not None]
         if means:
-            figures[column] = Figure(statistics.fmean(means), statistics.stdev(means) if len(means) > 1 else None)
+            has_spread = len(means) > 1 and all(map(math.isfinite, means))
+            figures[column] = Figure(statistics.fmean(means), statistics.stdev(means) if has_spread else None)
     return Row(
         method=method,
-        parts=f'{options["network_k"].get("type")} + {options["network_g"].get("type")}',
+        parts=describe_parts(options),
         is_oracle=any(record.get('oracle') for records in per_seed for record in records),
         num_images=len(common),
         seeds=[result.run.options['manual_seed'] for result, _ in members],
@@ -132,10 +133,28 @@ def make_row(method: str, members: Sequence[tuple[Result, str]]) -> Row:
     )
 
 
-def finite_values(records: Iterable[Mapping[str, Any]], key: str) -> list[float]:
-    """The finite numbers that records have under a key; JSON keeps null for the others."""
-    values = (record.get(key) for record in records)
-    return [value for value in values if isinstance(value, int | float) and math.isfinite(value)]
+def read_figure(record: Mapping[str, Any], key: str, metrics: Mapping[str, Mapping[str, Any]]) -> float | None:
+    """A figure of a record; None where there is none.
+
+    The PSNR of what equals the truth, as the oracle's kernel does, is infinite, for which JSON has null.
+    """
+    is_psnr = str(metrics.get(key, {}).get('type')).endswith('psnr')
+    return math.inf if is_psnr and key in record and record[key] is None else record.get(key)
+
+
+def mean_figure(records: Sequence[Mapping[str, Any]], key: str, metrics: Mapping[str, Any]) -> float | None:
+    """Mean of a figure over the records in which it is finite; infinite where it is so in all that have it."""
+    values = [value for record in records if (value := read_figure(record, key, metrics)) is not None]
+    finite = [value for value in values if math.isfinite(value)]
+    # The peak is one of the process so far, so that its largest value says all.
+    return (max if key == MEMORY else statistics.fmean)(finite or values) if values else None
+
+
+def describe_parts(options: Mapping[str, Any]) -> str:
+    """Name the types of estimator and restorer, and of the restorer that finishes, where there is one."""
+    parts = f'{options["network_k"].get("type")} + {options["network_g"].get("type")}'
+    final = (options.get('restorer') or {}).get('final')
+    return parts if final is None else f'{parts}, {final.get("type") if isinstance(final, Mapping) else final}'
 
 
 def lower_is_better(results: Iterable[Result]) -> set[str]:
@@ -174,7 +193,10 @@ def image_rows(tables: Sequence[Table]) -> list[dict[str, Any]]:
     for table in tables:
         for result, name in table.results:
             for image, record in result.records[name].items():
-                figures = {key: record.get(key) for key in ordered_columns([*result.run.metrics, SECONDS, MEMORY])}
+                metrics = result.run.metrics
+                figures = {
+                    key: read_figure(record, key, metrics) for key in ordered_columns([*metrics, SECONDS, MEMORY])
+                }
                 rows.append(
                     {
                         'data_set': table.data_set.label,

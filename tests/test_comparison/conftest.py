@@ -80,7 +80,10 @@ class Workshop:
         return path
 
     def write_results(self, options: dict, figures: dict[str, tuple], oracle: bool = False) -> Path:
-        """Metrics, images, kernels and curves; ``figures`` maps an image's name to PSNR, kernel PSNR, s and MiB."""
+        """Metrics, images, kernels and curves; ``figures`` maps an image's name to PSNR, kernel PSNR, s and MiB.
+
+        A figure of None was not measured; one that is infinite is null in the file, as the model writes it.
+        """
         root = self.folder / 'results' / options['name']
         for name in figures:
             write_image(root / 'visualization/Tiny' / f'{name}_{options["name"]}.png', np.zeros((32, 40, 3), np.uint8))
@@ -88,7 +91,7 @@ class Workshop:
             curve = [{'iteration': 10, 'l_x': 1.0}, {'iteration': 20, 'l_x': 0.1}, {'iteration': 30, 'l_x': None}]
             write_json(root / 'curves/Tiny' / f'{name}.json', curve)
         records = [
-            {'image': name, **dict(zip(FIGURES, values, strict=True)), 'oracle': oracle}
+            {'image': name, **{k: v for k, v in zip(FIGURES, values, strict=True) if v is not None}, 'oracle': oracle}
             for name, values in figures.items()
         ]
         return self.write_metrics(options, records)

@@ -20,7 +20,7 @@ def test_means_and_best_figures(workshop, never):
     oracle['network_k'] = {'type': 'FixedKernel', 'source': 'gt'}
     workshop.write_results(one, {'a': (30.0, 60.0, 2.0, 100.0), 'b': (20.0, 40.0, 4.0, 120.0)})
     workshop.write_results(two, {'a': (31.0, 30.0, 1.0, 90.0), 'b': (21.0, None, 1.0, 80.0)})
-    workshop.write_results(oracle, {'a': (40.0, 99.0, 1.0, 1.0), 'b': (40.0, 99.0, 1.0, 1.0)}, oracle=True)
+    workshop.write_results(oracle, {'a': (40.0, math.inf, 1.0, 1.0), 'b': (40.0, math.inf, 1.0, 1.0)}, oracle=True)
     files = [workshop.write_options(options) for options in (one, two, oracle)]
     assert compare(files, Path('out'), start=never) == []
     (table,) = workshop.report()['tables']
@@ -31,7 +31,8 @@ def test_means_and_best_figures(workshop, never):
     text = Path('out/report.md').read_text()
     assert '| one | FixedKernel + ClosedForm | 2/2 | 3 | 25.00 | **50.00** | 3.0 | 120 |' in text
     assert '| two | FixedKernel + ClosedForm | 2/2 | 3 | **26.00** | 30.00 | 1.0 | 90 |' in text
-    assert '| top (oracle) | FixedKernel + ClosedForm | 2/2 | 3 | 40.00 |' in text
+    assert '| top (oracle) | FixedKernel + ClosedForm | 2/2 | 3 | 40.00 | exact |' in text
+    assert means['top']['kernel_psnr'] is None and 'kernel PSNR exact' in Path('out/report.html').read_text()
     assert 'oracle: given the true kernel' in text
 
 
@@ -60,6 +61,14 @@ def test_seeds_are_compared_on_the_images_that_all_have(workshop):
     (row,) = workshop.report()['tables'][0]['rows']
     assert (row['num_images'], row['means']['psnr']) == (1, 31.0)
     assert row['spread_over_seeds']['psnr'] == pytest.approx(math.sqrt(2))
+
+
+def test_an_infinite_figure_does_not_swallow_the_others(workshop, never):
+    options = workshop.options()
+    workshop.write_results(options, {'a': (30.0, math.inf, 2.0, 100.0), 'b': (20.0, 40.0, 4.0, 120.0)})
+    compare([workshop.write_options(options)], Path('out'), start=never)
+    text = Path('out/report.md').read_text()
+    assert '| 25.00 | 40.00 | 3.0 | 120 |' in text and '| a | one | 3 | 30.00 | exact | 2.0 | 100 |' in text
 
 
 def test_csv_has_a_row_for_each_image_and_run(workshop, never):
