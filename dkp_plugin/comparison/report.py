@@ -9,6 +9,7 @@ from typing import Any
 
 from dkp_plugin.comparison.complexity import FLOPS_NOTE, Complexity
 from dkp_plugin.comparison.pictures import CURVE_HEIGHT, CURVE_WIDTH, gallery
+from dkp_plugin.comparison.progress import HEIGHT, WIDTH, make_charts, read_progress
 from dkp_plugin.comparison.published import published_note
 from dkp_plugin.comparison.runs import Result
 from dkp_plugin.comparison.table import MEMORY, ORACLE_NOTE, SECONDS, Figure, Row, Table, image_rows, ordered_columns
@@ -99,7 +100,7 @@ def failures(results: Sequence[Result]) -> list[str]:
 
 
 def report_content(results: Sequence[Result], tables: Sequence[Table]) -> dict[str, Any]:
-    """What ``report.json`` holds: tables, rows of images, protocol, versions, failures."""
+    """What ``report.json`` holds: tables, progress, rows of images, protocol, versions, failures."""
     return {
         'protocol': _merged_protocol(results),
         'tables': [
@@ -107,6 +108,7 @@ def report_content(results: Sequence[Result], tables: Sequence[Table]) -> dict[s
                 'data_set': table.data_set.label,
                 'num_images': len(table.data_set.images),
                 'rows': [_row_content(row) for row in table.rows],
+                'progress': read_progress(table),
                 'published': {'note': published_note(), 'figures': table.published} if table.published else None,
             }
             for table in tables
@@ -217,11 +219,15 @@ def render_html(results: Sequence[Result], tables: Sequence[Table], num_pictures
     return environment.from_string(TEMPLATE_FILE.read_text(encoding='utf-8')).render(
         protocol=describe_protocol(results),
         failures=failures(results),
-        sections=list(zip(tables, images, [gallery(table, num_pictures) for table in tables], strict=True)),
+        sections=[
+            (table, rows, make_charts(table), gallery(table, num_pictures))
+            for table, rows in zip(tables, images, strict=True)
+        ],
         shown=('psnr', 'ssim', 'kernel_psnr'),
         oracle_note=ORACLE_NOTE,
         flops_note=FLOPS_NOTE,
         published_note=published_note(),
         versions=sorted({f'{name} {version}' for result in results for name, version in result.versions.items()}),
         curve_size=(CURVE_WIDTH, CURVE_HEIGHT),
+        chart_size=(WIDTH, HEIGHT),
     )
