@@ -206,7 +206,8 @@ def run_test(run: Run) -> str | None:
     with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as process:
         for line in process.stderr:
             sys.stderr.write(line)
-            last = line.strip() or last
+            if line.strip() and '%|' not in line:  # a progress bar, which may be written after the reason
+                last = line.strip()
     return None if process.returncode == 0 else f'exit status {process.returncode}: {last}'
 
 

@@ -1,9 +1,17 @@
 import json
+import sys
 from pathlib import Path
 
 import pytest
 
-from dkp_plugin.comparison.runs import build_data_sets, check_same_protocol, obtain, protocol_differences, read_runs
+from dkp_plugin.comparison.runs import (
+    build_data_sets,
+    check_same_protocol,
+    obtain,
+    protocol_differences,
+    read_runs,
+    run_test,
+)
 from dkp_plugin.errors import OptionError
 
 COMPLETE = {'a': (30.0, 50.0, 2.0, 100.0), 'b': (20.0, 40.0, 4.0, 120.0)}
@@ -167,3 +175,12 @@ def test_metrics_that_are_no_json_of_ours_are_made_again(workshop):
     path.write_text(json.dumps([1, 2]))
     result = obtain(only_run(workshop, workshop.options()), lambda run: 'refused')
     assert result.failures[0] == 'one: refused'
+
+
+def test_the_reason_of_a_failed_run_is_its_last_line_but_for_progress_bars(workshop, monkeypatch):
+    code = 'import sys; sys.exit("start\\nOSError: no space\\nbaby:   0%|          | 0/250 [00:00<?, ?step/s]\\n")'
+    interpreter = workshop.folder / 'python'
+    interpreter.write_text(f"#!/bin/sh\nexec {sys.executable} -c '{code}'\n")
+    interpreter.chmod(0o755)
+    monkeypatch.setattr(sys, 'executable', str(interpreter))
+    assert run_test(only_run(workshop, workshop.options())) == 'exit status 1: OSError: no space'
