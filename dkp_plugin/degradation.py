@@ -19,7 +19,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from dkp_plugin.kernels import CONVENTIONS, check_kernel_size, kernel_centre
+from dkp_plugin.kernels import CONVENTIONS, check_kernel_size, cubic_kernel, kernel_centre
 
 SCALES = (2, 3, 4, 8)
 ROUNDING_VARIANCE = 2e-6  # between that of rounding, (1 / 255)^2 / 12, and the square error of cutting off, a third
@@ -128,13 +128,12 @@ def data_step(
     Returns:
         The minimisers, (max(B, L), C, H, W).
     """
-    power = kernel_to_otf(kernel, z.shape[-2:]).abs().square()
-    eigenvalues = aliased_power(power if spectrum is None else power * spectrum, scale)
-    innovation = torch.fft.fft2(y - degrade(z, kernel, scale))
-    step = degrade_adjoint(torch.fft.ifft2(innovation / (eigenvalues + alpha)).real, kernel, scale)
-    if spectrum is not None:
-        step = torch.fft.ifft2(torch.fft.fft2(step) * spectrum).real
-    return z + step
+    otf = kernel_to_otf(kernel, z.shape[-2:])
+    spread = otf.conj() if spectrum is None else otf.conj() * spectrum  # V A_adjoint, once zeros are inserted
+    eigenvalues = aliased_power((spread * otf).real, scale)
+    innovation = torch.fft.fft2(y - degrade(z, kernel, scale)) / (eigenvalues + alpha)
+    zero_inserted = innovation.repeat(1, 1, scale, scale)  # as a spectrum
+    return z + torch.fft.ifft2(spread * zero_inserted).real
 
 
 @dataclass(frozen=True)
@@ -182,6 +181,19 @@ class Degradation:
     def A_adjoint(self, y: Tensor, kernel: Tensor) -> Tensor:
         """See :func:`degrade_adjoint`."""
         return degrade_adjoint(y, kernel, self.scale)
+
+    def enlarge(self, y: Tensor) -> Tensor:
+        """Bicubic enlargement of LR images, on the HR grid to which the convention relates them.
+
+        Args:
+            y: (B, C, h, w).
+
+        Returns:
+            (B, C, s h, s w), periodic at the borders.
+        """
+        kernel_size = 5 * self.scale + (self.scale + 1) % 2  # holds the cubic wherever the convention puts its centre
+        cubic = cubic_kernel(self.scale, kernel_size, kernel_centre(kernel_size, self.scale, self.convention))
+        return self.scale**2 * self.A_adjoint(y, cubic.to(y))
 
     def data_step(
         self, z: Tensor, y: Tensor, kernel: Tensor, alpha: float | Tensor, spectrum: Tensor | None = None

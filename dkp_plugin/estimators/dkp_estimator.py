@@ -28,6 +28,7 @@ DEFAULTS: dict[str, dict[str, Any]] = {
         'proposal_std': 0.1,
         'variance_range': (0.925, 5.0),
         'lr': 1e-4,
+        'warmup_iters': 200,
         'rks_weight': 1.0,
         'pke_weight': 1.0,
     },
@@ -39,6 +40,7 @@ DEFAULTS: dict[str, dict[str, Any]] = {
         'proposal_std': 0.05,
         'variance_range': (0.1, 4.0),
         'lr': 1e-3,
+        'warmup_iters': 100,
         'rks_weight': 1e4,
         'pke_weight': 0.1,
     },
@@ -91,7 +93,8 @@ class DKP(KernelEstimator):
         num_layers: Hidden layers of the kernel network.
         num_units: Units per hidden layer.
         lr: Learning rate of Adam.
-        warmup_iters: Steps on random kernels before the image is looked at.
+        warmup_iters: With ``residual``: steps on random kernels before the image is looked at. With ``evidence``: steps
+            towards the first weighted mean of the random kernels.
         rks_weight: Factor on the loss of the RKS steps, which Adam normalises together with the likelihood; 0: no RKS.
         pke_weight: Factor on the likelihood of the network's own kernel; 0: no PKE, the network follows RKS alone.
         memory: With ``evidence``: decay of the average over calls of the weighted mean of the random kernels. Each call
@@ -123,11 +126,11 @@ class DKP(KernelEstimator):
         num_layers: PositiveInt = 1,
         num_units: PositiveInt = 1000,
         lr: PositiveFloat | None = None,
-        warmup_iters: NonNegativeInt = 200,
+        warmup_iters: NonNegativeInt | None = None,
         rks_weight: NonNegativeFloat | None = None,
         pke_weight: NonNegativeFloat | None = None,
         memory: Annotated[float, Field(ge=0, lt=1)] = 0.8,
-        pke_iters: PositiveInt = 10,
+        pke_iters: PositiveInt = 5,
         error_exponents: tuple[float, ...] = (0.25, 0.5, 0.75, 1.0, 1.25, 1.5, 1.75, 2.0),
         rks_interval: PositiveInt = 5,
         residual_interval: PositiveInt = 3,
@@ -136,7 +139,8 @@ class DKP(KernelEstimator):
         super().__init__()
         defaults = DEFAULTS[likelihood]
         given = {'num_samples': num_samples, 'weighting': weighting, 'temperature': temperature, 'sampler': sampler}
-        given |= {'proposal_std': proposal_std, 'lr': lr, 'rks_weight': rks_weight, 'pke_weight': pke_weight}
+        given |= {'proposal_std': proposal_std, 'lr': lr, 'warmup_iters': warmup_iters}
+        given |= {'rks_weight': rks_weight, 'pke_weight': pke_weight}
         for key, value in given.items():
             setattr(self, key, defaults[key] if value is None else value)
         for key, allowed in (('weighting', WEIGHTINGS), ('sampler', SAMPLERS)):
@@ -150,7 +154,7 @@ class DKP(KernelEstimator):
             raise ValueError('pke_weight: 0 is not allowed without RKS, since nothing would move the kernel')
         self.num_layers, self.num_units = num_layers, num_units
         self.error_exponents = tuple(error_exponents)
-        self.warmup_iters, self.pke_iters, self.memory = warmup_iters, pke_iters, memory
+        self.pke_iters, self.memory = pke_iters, memory
         self.rks_interval, self.residual_interval, self.ssim_iters = rks_interval, residual_interval, ssim_iters
 
     def _build_family(self, degradation: Degradation) -> KernelFamily:
@@ -174,9 +178,10 @@ class DKP(KernelEstimator):
         )
         self.code = self.net.random_code(generator).to(lq.device)
         self.optimizer = torch.optim.Adam(self.net.parameters(), lr=self.lr)
-        for _ in range(self.warmup_iters):
-            kernels = self.family.render(self.family.sample(self.num_samples, generator).to(lq))
-            self._update((self.net(self.code) - kernels.mean(0)).square().sum())
+        if self.likelihood == 'residual' or not self._has_rks:
+            for _ in range(self.warmup_iters):
+                kernels = self.family.render(self.family.sample(self.num_samples, generator).to(lq))
+                self._update((self.net(self.code) - kernels.mean(0)).square().sum())
         coordinates = self.family.num_params + (self.likelihood == 'evidence')  # one for the spectrum of the error
         self.random = RandomKernels(
             self.num_samples, coordinates, self.sampler, self.temperature, self.proposal_std, generator, lq.device
@@ -220,6 +225,8 @@ class DKP(KernelEstimator):
             self.spread = _weighted_variance(kernels, weights)
             mean = (weights.view(-1, 1, 1, 1) * kernels).sum(0, keepdim=True)
             self.prior_kernel = mean if self.iteration == 0 else self.prior_kernel.lerp(mean, 1 - self.memory)
+            for _ in range(self.warmup_iters if self.iteration == 0 else 0):
+                self._update((self.net(self.code) - mean).square().sum())
         # The network's own kernel is judged with the spectrum that suits it best.
         with torch.no_grad():
             own = self.net(self.code).expand(len(self.spectra), -1, -1, -1)
