@@ -233,6 +233,18 @@ def test_unknown_facts_are_refused(arguments, message):
         Degradation(**({'scale': 2, 'kernel_size': 11} | arguments))
 
 
+@pytest.mark.parametrize('convention', ['aligned', 'released'])
+@pytest.mark.parametrize('scale', SCALES)
+def test_enlargement_brings_a_ramp_back_to_where_it_was_sampled(convention, scale):
+    degradation = Degradation(scale, default_kernel_size(scale), convention)
+    family = GaussianFamily(scale, degradation.kernel_size, degradation.centre, variance_range=(0.7, 1.0))
+    rows, columns = torch.meshgrid(torch.arange(12.0 * scale), torch.arange(10.0 * scale), indexing='ij')
+    x = (0.3 * rows + 0.7 * columns)[None, None]
+    lq = degradation.A(x, family.render(torch.full((1, 3), 0.5)))
+    inside = (..., *(slice(5 * scale, -5 * scale + 1),) * 2)  # the ramp is not periodic
+    torch.testing.assert_close(degradation.enlarge(lq)[inside], x[inside], rtol=0, atol=2e-3)
+
+
 @pytest.mark.parametrize('convention', CONVENTIONS)
 @pytest.mark.parametrize('scale', SCALES)
 def test_degradation_knows_the_centre_of_its_convention(convention, scale):
