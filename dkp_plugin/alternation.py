@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor
 
+from dkp_plugin.checkpoints import Checkpoint
 from dkp_plugin.degradation import Degradation
 from dkp_plugin.early_stopping import EarlyStopping
 from dkp_plugin.errors import DivergenceError
@@ -39,6 +40,18 @@ class AlternationResult:
     curve: list[dict[str, float]] = field(default_factory=list)
 
 
+@dataclass
+class _Loop:
+    """Everything that an iteration changes."""
+
+    estimator: KernelEstimator
+    restorer: Restorer
+    early_stopping: EarlyStopping
+    generator: torch.Generator
+    best: AlternationResult
+    average: Tensor
+
+
 def image_generator(manual_seed: int, image_name: str, attempt: int = 0) -> torch.Generator:
     """CPU generator seeded by the run's seed and the image's name, so that neither order nor subset matters.
 
@@ -61,6 +74,7 @@ def alternate(
     averaging: float = 0.0,
     early_stopping: EarlyStopping | None = None,
     on_iteration: Callable[[int], None] | None = None,
+    checkpoint: Checkpoint | None = None,
 ) -> AlternationResult:
     """Estimate the image and the kernel behind one LR image.
 
@@ -74,35 +88,44 @@ def alternate(
         averaging: The result is the exponential average of the restorer's images with this decay; 0: the last one.
         early_stopping: When to stop and which iteration to keep; by default the last of ``num_iter``.
         on_iteration: Called with the number of iterations done, after each.
+        checkpoint: Where the loop saves its state, and from where it goes on if there is one; the result is the same.
 
     Returns:
         The image and kernel of the best iteration.
 
     Raises:
         DivergenceError: if a loss or the result is not finite.
+        Interrupted: if the run was asked to stop and the state has been saved.
     """
     early_stopping = early_stopping or EarlyStopping()
     estimator.reset(lq, degradation, generator)
     restorer.reset(lq, degradation, generator)
     num_iter = restorer.num_iter or num_iter
-    average, best, curve = torch.zeros_like(restorer()), None, []
-    for iteration in range(1, num_iter + 1):
+    best = AlternationResult(torch.zeros_like(restorer()), estimator().clone())
+    loop = _Loop(estimator, restorer, early_stopping, generator, best, average=best.x)
+    if checkpoint is not None:
+        checkpoint.restore(loop)
+    for iteration in range(best.num_iter + 1, num_iter + 1):
         losses = estimator.step(restorer()) if restorer.updates_kernel else {}
         losses |= restorer.step(estimator())
         x = restorer()
-        average = averaging * average + (1 - averaging) * x
+        loop.average = averaging * loop.average + (1 - averaging) * x
         early_stopping.push(x)
+        best.num_iter = iteration
         if iteration % CHECK_INTERVAL == 0 or iteration == num_iter:
-            curve.append(_curve_row(iteration, losses, early_stopping.variance))
+            best.curve.append(_curve_row(iteration, losses, early_stopping.variance))
             if early_stopping.is_best(iteration) or early_stopping.best_iter == 0:  # 0: no minimum yet, so the latest
-                best = AlternationResult(average / (1 - averaging**iteration), estimator().clone(), best_iter=iteration)
+                best.x, best.kernel = loop.average / (1 - averaging**iteration), estimator().clone()
+                best.best_iter = iteration
         if on_iteration is not None:
             on_iteration(iteration)
         if early_stopping.is_over(iteration):
             break
+        if checkpoint is not None and checkpoint.is_due(iteration):
+            checkpoint.save(iteration, loop)
     if not (best.x.isfinite().all() and best.kernel.isfinite().all()):
         raise DivergenceError('the result is not finite')
-    best.num_iter, best.curve, best.expected_kernel_psnr = iteration, curve, estimator.expected_psnr()
+    best.expected_kernel_psnr = estimator.expected_psnr()
     return best
 
 

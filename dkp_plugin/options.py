@@ -105,6 +105,7 @@ class ValOptions(BaseModel):
     save_img: bool = True
     suffix: Annotated[str, Field(pattern=PART_OF_NAME)] | None = None
     pbar: bool = True
+    checkpoint_freq: int = Field(default=200, ge=0)  # iterations between saved states; 0: only on Ctrl-C
     curve_freq: int = Field(default=0, ge=0)  # iterations between rows of the progress; 0: none
     metrics: dict[str, dict[str, Any]] | None = None
 

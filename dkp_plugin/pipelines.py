@@ -3,18 +3,25 @@
 import json
 import sys
 import tempfile
+from argparse import Namespace
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from basicsr.utils import check_resume
+from basicsr.utils import check_resume, get_time_str
 
 from dkp_plugin.errors import UserError
+from dkp_plugin.interruption import Interrupted, stopping_gently
 from dkp_plugin.option_files import complete_options, parse_arguments, read_option_file
 from dkp_plugin.options import check_options
+from dkp_plugin.processes import process_group
 from dkp_plugin.weight_files import read_weights
 
 EXIT_FAILED_IMAGES, EXIT_USER_ERROR, EXIT_INTERRUPTED = 1, 2, 130
+KEPT_BY_TEST = 'what is finished is kept, the same command goes on from there'
+KEPT_BY_TRAIN = 'the last checkpoint is kept, --auto_resume goes on from it'
 
 
 def run_pipeline(module: ModuleType, is_train: bool) -> int:
@@ -27,7 +34,8 @@ def run_pipeline(module: ModuleType, is_train: bool) -> int:
         is_train: Which of the two.
 
     Returns:
-        Exit status: 0 if all went well, 1 if images failed, 2 after a mistake in the options, 130 after Ctrl-C.
+        Exit status: 0 if all went well, 1 if images failed, 2 after a mistake in the options,
+        130 after Ctrl-C, 143 after SIGTERM.
     """
     root = Path.cwd()
     pipeline = module.train_pipeline if is_train else module.test_pipeline
@@ -39,19 +47,48 @@ def run_pipeline(module: ModuleType, is_train: bool) -> int:
             opt = complete_options(file.options, args, root, is_train)
             check_options(opt)
         _check_writable(root / ('experiments' if is_train else 'results'))
-        # What was checked is what the pipeline gets.
-        module.parse_options = lambda *_, **__: (opt, args)
-        if is_train:
-            module.load_resume_state = load_resume_state
-        pipeline(str(root))
+        with process_group(args.launcher, opt), _functions_of(module, _replacements(opt, args)), _stopping(opt):
+            pipeline(str(root))
     except (UserError, OSError) as error:
         print(f'error: {error}', file=sys.stderr)
         return EXIT_USER_ERROR
-    except KeyboardInterrupt:
-        kept = 'the last checkpoint is kept, --auto_resume goes on from it' if is_train else 'finished images are kept'
-        print(f'interrupted; {kept}', file=sys.stderr)
-        return EXIT_INTERRUPTED
-    return 0 if is_train else _report_failures(Path(opt['path']['results_root']))
+    except KeyboardInterrupt as error:
+        print(f'interrupted; {KEPT_BY_TRAIN if is_train else KEPT_BY_TEST}', file=sys.stderr)
+        return error.exit_status if isinstance(error, Interrupted) else EXIT_INTERRUPTED
+    return 0 if is_train else _report_failures(opt)
+
+
+def _replacements(opt: dict[str, Any], args: Namespace) -> dict[str, Callable[..., Any]]:
+    """Functions for BasicSR's pipeline in place of its own."""
+    functions = {'parse_options': lambda *_, **__: (opt, args)}  # what was checked is what the pipeline gets
+    if opt['is_train']:
+        functions['load_resume_state'] = load_resume_state
+    elif opt['model_type'] == 'BlindSRModel':
+        functions['make_exp_dirs'] = _make_folders
+        if opt['world_size'] > 1:  # one log for each process
+            functions['get_time_str'] = lambda: f'{get_time_str()}_{opt["rank"]}'
+    return functions
+
+
+def _make_folders(opt: dict[str, Any]) -> None:
+    """Make the folder of results; one that is there is gone on with, while BasicSR's function renames it."""
+    Path(opt['path']['results_root']).mkdir(parents=True, exist_ok=True)
+
+
+@contextmanager
+def _functions_of(module: ModuleType, functions: dict[str, Callable[..., Any]]) -> Iterator[None]:
+    """Replace functions of a module for the time of the block."""
+    originals = {name: getattr(module, name) for name in functions}
+    vars(module).update(functions)
+    try:
+        yield
+    finally:
+        vars(module).update(originals)
+
+
+def _stopping(opt: dict[str, Any]) -> AbstractContextManager[None]:
+    """How Ctrl-C ends the block: at once in a training, whose loop is BasicSR's."""
+    return nullcontext() if opt['is_train'] else stopping_gently(KEPT_BY_TEST)
 
 
 def load_resume_state(opt: dict[str, Any]) -> dict[str, Any] | None:
@@ -85,11 +122,15 @@ def _check_writable(folder: Path) -> None:
         pass
 
 
-def _report_failures(results_root: Path) -> int:
+def _report_failures(opt: dict[str, Any]) -> int:
     """Say which images failed, from the records that the model wrote; return the exit status."""
+    if opt['dist'] and opt['rank'] > 0:  # the first process speaks for all
+        return 0
     failed = []
-    for path in sorted((results_root / 'metrics').glob('*.json')):
-        failed += [record for record in json.loads(path.read_text())['images'] if 'error' in record]
+    for dataset in opt['datasets'].values():
+        path = Path(opt['path']['results_root'], 'metrics', f'{dataset["name"]}.json')
+        if path.is_file():
+            failed += [record for record in json.loads(path.read_text())['images'] if 'error' in record]
     for record in failed:
         print(f'failed: {record["error"]}', file=sys.stderr)
     return EXIT_FAILED_IMAGES if failed else 0

@@ -14,7 +14,9 @@ from basicsr.utils.registry import DATASET_REGISTRY
 from torch.utils.data import Dataset
 
 from dkp_plugin.errors import OptionError, UserError
-from dkp_plugin.models.records import options_hash, protocol
+from dkp_plugin.models.provenance import Provenance, options_hash
+from dkp_plugin.models.records import protocol, read_record
+from dkp_plugin.models.stock import load_item
 from dkp_plugin.options import get_registered
 
 NEEDED_KEYS = ('name', 'scale', 'manual_seed', 'datasets', 'network_k', 'network_g')
@@ -212,9 +214,9 @@ def run_test(run: Run) -> str | None:
 
 
 def obtain(run: Run, start: Callable[[Run], str | None] = run_test) -> Result:
-    """Take the results of a run that are there, complete and of these options; otherwise make them first.
+    """Take the results of a run that are there, complete and of these options and images; otherwise make them first.
 
-    BasicSR's pipeline renames the folder of old results before it starts, so nothing is lost.
+    The test pipeline keeps what is finished and restores only what is missing or was made from something else.
 
     Args:
         run: The run.
@@ -281,10 +283,20 @@ def _good_records(content: Mapping[str, Any], data_set: DataSet) -> dict[str, di
 
 
 def _missing(run: Run, data_set: DataSet) -> bool:
-    """Whether an image or one of the metrics that all could have is not there."""
+    """Whether an image or a metric is not there, or was made from something else than now."""
     content = read_metrics(run, data_set.name)
-    measured = content.get('protocol', {}).get('metrics', {})
-    return len(_good_records(content, data_set)) < len(data_set.images) or bool(run.metrics.keys() - measured.keys())
+    if len(_good_records(content, data_set)) < len(data_set.images):
+        return True
+    provenance = Provenance(run.options)
+    for index, image in enumerate(data_set.images):
+        try:
+            expected = provenance.of(load_item(data_set.data, index))
+        except UserError:  # the test will tell
+            return True
+        _, made_from = read_record(run.folder, data_set.name, image)
+        if made_from != expected:
+            return True
+    return False
 
 
 def protocol_differences(found: Mapping[str, Any], expected: Mapping[str, Any], where: str = '') -> list[str]:

@@ -2,7 +2,7 @@
 
 import sys
 import time
-from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -11,23 +11,31 @@ import torch
 from basicsr.models.base_model import BaseModel
 from basicsr.utils import get_root_logger, tensor2img
 from basicsr.utils.registry import MODEL_REGISTRY
+from mmengine.dist import barrier
 from torch import Tensor
-from torch.utils.data import DataLoader, Dataset
+from torch.utils.data import DataLoader, Dataset, default_collate
 from tqdm import tqdm
 
 from dkp_plugin.alternation import AlternationResult, alternate, image_generator
+from dkp_plugin.checkpoints import Checkpoint
 from dkp_plugin.degradation import Degradation
 from dkp_plugin.errors import DivergenceError, ImageError, UserError
 from dkp_plugin.estimators.base import KernelEstimator
 from dkp_plugin.estimators.fixed_kernel_estimator import FixedKernel
-from dkp_plugin.file_io import write_image, write_json, write_kernel
+from dkp_plugin.file_io import decode_image, read_kernel, write_image, write_json, write_kernel
+from dkp_plugin.fingerprint import fingerprint
+from dkp_plugin.interruption import stop_if_requested
 from dkp_plugin.metrics.evaluate import evaluate, metric_data
 from dkp_plugin.metrics.kernel_metric import calculate_lr_psnr
 from dkp_plugin.models.progress import Progress
+from dkp_plugin.models.provenance import Provenance
 from dkp_plugin.models.records import Records, peak_memory
+from dkp_plugin.models.stock import image_names, load_item, take_stock
 from dkp_plugin.noise import estimate_noise
 from dkp_plugin.non_blind import restore_with_kernel
 from dkp_plugin.options import BlindSROptions, build_final_restorer, build_network, build_restorer, parse_section
+from dkp_plugin.out_of_memory import TILES, describe_out_of_memory, has_tiles, is_out_of_memory, tiled
+from dkp_plugin.processes import divide, is_main, merge
 
 LOW_LR_PSNR, LOW_KERNEL_PSNR = 35.0, 45.0  # dB; below, a result is not to be trusted
 ATTEMPTS = 2  # an optimisation that diverges starts once more, with other random numbers
@@ -52,6 +60,9 @@ class BlindSRModel(BaseModel):
         self.net_g = build_restorer(opt).to(self.device)
         self.final_restorer = build_final_restorer(self.options.restorer)
         self.results_root = Path(opt['path']['results_root'])
+        self.provenance = Provenance(opt)
+        self.made_from: dict[str, Any] = {}
+        self.checkpoint_folder: Path | None = None  # none: an image that is interrupted starts anew
         self.reported_skipped: set[str] = set()  # metrics that were said to be skipped, each once a run
 
     def feed_data(self, data: dict[str, Any]) -> None:
@@ -84,18 +95,31 @@ class BlindSRModel(BaseModel):
         Raises:
             DivergenceError: if every attempt ended in numbers that are not finite.
         """
+        for tile in (None, *TILES):
+            try:
+                with tiled(self.net_g, tile):
+                    self.result = self._run_attempts()
+                break
+            except (RuntimeError, MemoryError) as error:
+                if not (is_out_of_memory(error) and has_tiles(self.net_g)) or tile == TILES[-1]:
+                    raise
+            get_root_logger().warning(f'{self.image_name}: out of memory; trying smaller tiles')
+            torch.cuda.empty_cache()  # does nothing without a GPU
+        self.output, self.kernel, self.tile = self.result.x, self.result.kernel, tile
+
+    def _run_attempts(self) -> AlternationResult:
         for attempt in range(ATTEMPTS):
             try:
-                self.result = self._alternate(attempt)
-                break
+                return self._alternate(attempt)
             except DivergenceError as error:
                 if attempt + 1 == ATTEMPTS:
                     raise DivergenceError(f'{self.image_name}: {error}, in each of {ATTEMPTS} attempts') from None
                 get_root_logger().warning(f'{self.image_name}: {error}; starting again with other random numbers')
-        self.output, self.kernel = self.result.x, self.result.kernel
+        raise AssertionError('unreachable')
 
     def _alternate(self, attempt: int) -> AlternationResult:
         generator = image_generator(self.options.manual_seed, self.image_name, attempt)
+        checkpoint = self._open_checkpoint(attempt)
         num_iter = self.options.alternation.num_iter or self.net_g.num_iter
         if isinstance(self.net_k, FixedKernel) and self.net_k.is_oracle:  # the marked exception from blindness
             self.net_k.set_oracle(self.kernel_gt)
@@ -107,10 +131,10 @@ class BlindSRModel(BaseModel):
             mininterval=0.5 if sys.stderr.isatty() else 10,
         )
         degradation = self._degradation_of_image()
-        self.progress = progress = Progress(self.options.val.curve_freq)
+        self.progress = progress = checkpoint.beside
 
         def note(iteration: int) -> None:
-            bar.update()
+            bar.update(iteration - bar.n)
             if progress.is_due(iteration):
                 progress.keep(iteration, self.net_g(), self.net_k())
 
@@ -126,6 +150,7 @@ class BlindSRModel(BaseModel):
                 self.options.alternation.averaging,
                 self.options.build_early_stopping(),
                 on_iteration=note,
+                checkpoint=checkpoint,
             )
             if self.final_restorer is not None:  # with random numbers as if it were the only restorer
                 generator = image_generator(self.options.manual_seed, self.image_name, attempt)
@@ -138,6 +163,15 @@ class BlindSRModel(BaseModel):
                     self.options.restorer.num_iter,
                 )
         return result
+
+    def _open_checkpoint(self, attempt: int) -> Checkpoint:
+        """Where the loop saves its state, with the progress beside it; nowhere for an image of no dataset."""
+        path = self.checkpoint_folder and self.checkpoint_folder / f'{self.image_name}.pt'
+        tile = getattr(self.net_g.net, 'tile', None) if hasattr(self.net_g, 'net') else None
+        identity = fingerprint(self.made_from, self.image_name, attempt, tile, torch.__version__, self.device.type)
+        self.checkpoint = Checkpoint(path, identity, self.options.val.checkpoint_freq, get_root_logger())
+        self.checkpoint.beside = Progress(self.options.val.curve_freq, lambda: self.checkpoint.seconds)
+        return self.checkpoint
 
     def _degradation_of_image(self) -> Degradation:
         """The forward model; with ``noise: auto`` its noise level is estimated from the LR image."""
@@ -157,45 +191,90 @@ class BlindSRModel(BaseModel):
         return {key: value.detach().cpu() for key, value in visuals.items() if value is not None}
 
     def dist_validation(self, dataloader: DataLoader, current_iter: Any, tb_logger: Any, save_img: bool) -> None:
-        """Validate on the first process; the others have nothing to do."""
-        if self.opt['rank'] == 0:
-            self.nondist_validation(dataloader, current_iter, tb_logger, save_img)
+        """Validate on all processes, each of which takes its share of the images."""
+        self.nondist_validation(dataloader, current_iter, tb_logger, save_img)
 
     def nondist_validation(self, dataloader: DataLoader, current_iter: Any, tb_logger: Any, save_img: bool) -> None:
-        """Restore every image of a dataset; save images, kernels, curves and records as they come.
+        """Restore the images of a dataset that are not finished; save images, kernels, curves and records as they come.
 
-        An image that fails is logged and recorded with its error; the others go on.
+        An image is finished if its record and its files are there and were made from the same options, weights, LR
+        image and version. An image that fails is logged and recorded with its error; the others go on.
+
+        Raises:
+            Interrupted: if the run was asked to stop; what is finished, and the state of the image in work, are kept.
+            OSError: if the records cannot be written.
         """
-        dataset_name = dataloader.dataset.opt['name']
-        records = Records(self.results_root / 'metrics' / f'{dataset_name}.json', self.opt)
-        iterator = iter(dataloader)
-        for index in range(len(dataloader)):
-            self.image_name = f'image {index + 1}'
-            try:
-                self.feed_data(self._load(iterator, dataloader.dataset, index))
-                get_root_logger().info(f'{dataset_name} {index + 1}/{len(dataloader)}: {self.image_name}')
-                start = time.perf_counter()
-                self.test()
-                seconds = time.perf_counter() - start
-            except UserError as error:
-                get_root_logger().error(str(error))
-                records.add({'image': self.image_name, 'error': str(error)})
-                continue
-            if save_img:  # before the metrics, so that nothing they meet can cost the result
-                self._save_result(dataset_name)
-            records.add(self._measure() | {'seconds': seconds})
-        self._log_means(dataset_name, records.means(), tb_logger, current_iter)
+        dataset, dataset_name = dataloader.dataset, dataloader.dataset.opt['name']
+        records = Records(self.results_root, dataset_name, image_names(dataset), self.opt)
+        self.checkpoint_folder = self.results_root / 'checkpoints' / dataset_name
+        stock = take_stock(
+            dataset,
+            records,
+            self.provenance,
+            lambda name: self._output_paths(dataset_name, name) if save_img else [],
+            lambda item, name: self._measure_again(dataset_name, item, name),
+        )
+        for index in divide(stock.costs, stock.unfinished, self.opt['rank'], self.opt.get('world_size', 1)):
+            stop_if_requested()
+            get_root_logger().info(f'{dataset_name} {index + 1}/{len(dataset)}: {records.image_names[index]}')
+            self._restore(dataset, index, records, save_img)
+            if is_main():
+                with suppress(OSError):  # a full disk; the last summary is not suppressed
+                    records.write_summary()
+        records.by_name = merge(records.by_name)
+        if is_main():
+            records.adopt(stock.made_from)
+            records.write_summary()
+            self._log_means(dataset_name, records.means(), tb_logger, current_iter)
+        barrier()  # whoever reads the summary now finds it
 
-    def _load(self, iterator: Iterator[dict[str, Any]], dataset: Dataset, index: int) -> dict[str, Any]:
-        """Read the next item; whatever BasicSR's datasets raise for an unreadable image becomes an ImageError."""
+    def _restore(self, dataset: Dataset, index: int, records: Records, save_img: bool) -> None:
+        """Restore one image of a dataset and record it; whatever goes wrong with it is recorded, too."""
+        name = records.image_names[index]
         try:
-            return next(iterator)
-        except UserError:
-            raise
-        except Exception as error:
-            path = getattr(dataset, 'paths', {index: f'image {index + 1}'})[index]
-            path = path['lq_path'] if isinstance(path, dict) else path  # as PairedImageDataset keeps them
-            raise ImageError(f'{path}: cannot be read ({type(error).__name__}: {error})') from None
+            item = load_item(dataset, index)
+            self.made_from = self.provenance.of(item)
+            self.feed_data(default_collate([item]))
+            start = time.perf_counter()
+            self.test()
+            seconds = time.perf_counter() - start + self.checkpoint.seconds_before
+            if save_img:  # before the metrics, so that nothing they meet can cost the result
+                self._save_result(records.dataset_name)
+            records.add(self._measure() | {'seconds': seconds}, self.made_from)
+            self.checkpoint.remove()
+            return
+        except UserError as error:
+            message = str(error)
+        except OSError as error:
+            message = f'{name}: {error.strerror or error}' + (f': {error.filename}' if error.filename else '')
+        except (RuntimeError, MemoryError) as error:
+            if not is_out_of_memory(error):
+                raise
+            message = f'{name}: {describe_out_of_memory(self.lq, self.options.scale, self.device)}'
+        get_root_logger().error(message)
+        with suppress(OSError):  # a full disk keeps the record in memory at least
+            records.add({'image': name, 'error': message}, {})
+
+    def _output_paths(self, dataset_name: str, image_name: str) -> tuple[Path, Path]:
+        """Where the image, by BasicSR's rule, and the kernel go."""
+        file_name = f'{image_name}_{self.options.val.suffix or self.options.name}.png'
+        return (
+            self.results_root / 'visualization' / dataset_name / file_name,
+            self.results_root / 'kernels' / dataset_name / f'{image_name}.mat',
+        )
+
+    def _measure_again(self, dataset_name: str, item: dict[str, Any], image_name: str) -> dict[str, float]:
+        """The metrics of a result from its files: they are calculated on 8 bits, which is what the file holds."""
+        image_path, kernel_path = self._output_paths(dataset_name, image_name)
+        visuals = {
+            'lq': item['lq'][None],
+            'result': decode_image(image_path.read_bytes(), str(image_path))[None],
+            'kernel': read_kernel(kernel_path, self.degradation.convention),
+        }
+        visuals |= {
+            name: item[key][None] for name, key in (('gt', 'gt'), ('kernel_gt', 'kernel')) if item.get(key) is not None
+        }
+        return evaluate(self.options.val.metrics or {}, metric_data(visuals, self.options.scale))[0]
 
     def _measure(self) -> dict[str, Any]:
         """Calculate the metrics of the last test; return its record."""
@@ -211,6 +290,7 @@ class BlindSRModel(BaseModel):
             'seed': self.options.manual_seed,
             'oracle': isinstance(self.net_k, FixedKernel) and self.net_k.is_oracle,
             **self._confidence(data),
+            **({} if self.tile is None else {'tile': self.tile}),
             'num_iter': self.result.num_iter,
             'best_iter': self.result.best_iter,
         }
@@ -230,10 +310,8 @@ class BlindSRModel(BaseModel):
 
     def _save_result(self, dataset_name: str) -> None:
         """Write the image where BasicSR puts it, and kernel, curve and progress in folders of their own."""
-        file_name = f'{self.image_name}_{self.options.val.suffix or self.options.name}.png'
-        image = tensor2img(self.output.clone())
-        write_image(self.results_root / 'visualization' / dataset_name / file_name, image)
-        kernel_path = self.results_root / 'kernels' / dataset_name / f'{self.image_name}.mat'
+        image_path, kernel_path = self._output_paths(dataset_name, self.image_name)
+        write_image(image_path, tensor2img(self.output.clone()))
         write_kernel(kernel_path, self.kernel, self.degradation.convention, self.degradation.scale)
         write_json(self.results_root / 'curves' / dataset_name / f'{self.image_name}.json', self.result.curve)
         if self.progress.freq > 0:

@@ -1,7 +1,6 @@
 """What a run had reached along the way, scored when it is over: the loop itself never meets the truth."""
 
-import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from torch import Tensor
@@ -14,11 +13,11 @@ class Progress:
 
     Args:
         freq: Iterations from one to the next; 0: none is kept.
+        clock: Tells the seconds since the image was begun.
     """
 
-    def __init__(self, freq: int) -> None:
-        self.freq = freq
-        self.start = time.perf_counter()
+    def __init__(self, freq: int, clock: Callable[[], float]) -> None:
+        self.freq, self.clock = freq, clock
         self.kept: list[tuple[int, float, Tensor, Tensor]] = []
 
     def is_due(self, iteration: int) -> bool:
@@ -28,7 +27,7 @@ class Progress:
     def keep(self, iteration: int, x: Tensor, kernel: Tensor) -> None:
         """Keep an image, (1, C, s h, s w) in [0, 1], rounded to 8 bits, and a kernel, (1, 1, K, K)."""
         x = (x.detach().float().clamp(0, 1) * 255).round().byte().cpu()
-        self.kept.append((iteration, time.perf_counter() - self.start, x, kernel.detach().float().cpu()))
+        self.kept.append((iteration, self.clock(), x, kernel.detach().float().cpu()))
 
     def score(
         self, visuals: Mapping[str, Tensor], metrics: Mapping[str, Mapping[str, Any]], scale: int

@@ -9,8 +9,10 @@ import pytest
 import torch
 import yaml
 
+from dkp_plugin.data.blind_sr_dataset import BlindSRDataset
 from dkp_plugin.file_io import write_image, write_json, write_kernel
-from dkp_plugin.models.records import options_hash, protocol
+from dkp_plugin.models.provenance import Provenance, options_hash
+from dkp_plugin.models.records import protocol, record_path
 
 SCALE, NAMES = 2, ('a', 'b')
 FIGURES = ('psnr', 'kernel_psnr', 'seconds', 'peak_memory_mib')
@@ -75,8 +77,14 @@ class Workshop:
             'options_hash': options_hash(options),
             'versions': {'torch': '2.0'},
         }
-        path = self.folder / 'results' / options['name'] / 'metrics/Tiny.json'
+        root = self.folder / 'results' / options['name']
+        block = options['datasets']['test_1']
+        path = root / 'metrics' / f'{block["name"]}.json'
         write_json(path, content)
+        dataset = BlindSRDataset({**block, 'phase': 'test', 'scale': options['scale']})
+        for record in records:
+            made_from = Provenance(options).of(dataset[dataset.names.index(record['image'])])
+            write_json(record_path(root, block['name'], record['image']), {'record': record, 'made_from': made_from})
         return path
 
     def write_results(self, options: dict, figures: dict[str, tuple], oracle: bool = False) -> Path:

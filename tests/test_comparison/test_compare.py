@@ -144,8 +144,7 @@ def test_published_figures_are_marked_as_quoted(workshop, never):
     del options['datasets']['test_1']['dataroot_gt'], options['datasets']['test_1']['dataroot_kernel']
     Path('motion_x4').mkdir()
     Path('data/gaussian_x2/LR').rename('motion_x4/LR')
-    path = workshop.write_results(options, {'a': (30.0, 60.0, 2.0, 100.0), 'b': (20.0, 40.0, 4.0, 120.0)})
-    path.rename(path.with_name('Set5.json'))
+    workshop.write_results(options, {'a': (30.0, 60.0, 2.0, 100.0), 'b': (20.0, 40.0, 4.0, 120.0)})
     compare([workshop.write_options(options)], Path('out'), start=never)
     text = Path('out/report.md').read_text()
     assert '| Diff-DKP (quoted) |  |  |  | 28.74 | – |' in text and 'quoted from the DKP paper' in text

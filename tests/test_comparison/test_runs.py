@@ -1,7 +1,9 @@
 import json
+import shutil
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from dkp_plugin.comparison.runs import (
@@ -13,6 +15,7 @@ from dkp_plugin.comparison.runs import (
     run_test,
 )
 from dkp_plugin.errors import OptionError
+from dkp_plugin.file_io import write_image
 
 COMPLETE = {'a': (30.0, 50.0, 2.0, 100.0), 'b': (20.0, 40.0, 4.0, 120.0)}
 
@@ -30,7 +33,19 @@ def test_complete_results_are_taken_as_they_are(workshop, never):
 
 
 @pytest.mark.parametrize(
-    'case', ['none', 'an image short', 'an image failed', 'other options', 'cut off', 'new metric']
+    'case',
+    [
+        'none',
+        'an image short',
+        'an image failed',
+        'other options',
+        'cut off',
+        'new metric',
+        'another LR image',
+        'another truth',
+        'other weights',
+        'another data set',
+    ],
 )
 def test_incomplete_results_are_made(workshop, case):
     options = workshop.options()
@@ -46,6 +61,19 @@ def test_incomplete_results_are_made(workshop, case):
     elif case == 'new metric':
         workshop.write_results(options, COMPLETE)
         options['val']['metrics']['ssim'] = {'type': 'calculate_ssim', 'crop_border': 2, 'test_y_channel': True}
+    elif case in ('another LR image', 'another truth'):
+        workshop.write_results(options, COMPLETE)
+        folder, size = ('data/HR', (32, 40, 3)) if case == 'another truth' else ('data/gaussian_x2/LR', (16, 20, 3))
+        write_image(Path(folder, 'a.png'), np.zeros(size, np.uint8))
+    elif case == 'other weights':
+        options['path'] = {'pretrain_network_g': 'weights.pth'}
+        Path('weights.pth').write_bytes(b'old')
+        workshop.write_results(options, COMPLETE)
+        Path('weights.pth').write_bytes(b'new')
+    elif case == 'another data set':
+        workshop.write_results(options, COMPLETE)
+        shutil.copytree('data/HR', 'data/other')
+        options['datasets']['test_1']['dataroot_gt'] = 'data/other'
     started = []
 
     def start(run):

@@ -70,7 +70,9 @@ def options(benchmark: Path) -> dict:
     }
 
 
-def run_from_yaml(options: dict, arguments: tuple[str, ...], folder: Path, monkeypatch, is_train: bool) -> int:
+def run_from_yaml(
+    options: dict, arguments: tuple[str, ...], folder: Path, monkeypatch, is_train: bool, resume: bool = False
+) -> int:
     """Write options to a YAML file and run ``python -m dkp_plugin.{test,train}`` on it in this process."""
     import basicsr.test
     import basicsr.train
@@ -78,8 +80,8 @@ def run_from_yaml(options: dict, arguments: tuple[str, ...], folder: Path, monke
 
     from dkp_plugin.pipelines import run_pipeline
 
-    # BasicSR archives old results under a name that counts seconds; two runs within one second would collide.
-    shutil.rmtree(folder / 'results' / str(options.get('name')), ignore_errors=True)
+    if not resume:
+        shutil.rmtree(folder / 'results' / str(options.get('name')), ignore_errors=True)
     path = folder / 'options.yml'
     path.write_text(yaml.safe_dump(options, sort_keys=False))
     monkeypatch.chdir(folder)
@@ -98,6 +100,12 @@ def run_from_yaml(options: dict, arguments: tuple[str, ...], folder: Path, monke
 def run_test(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     """Run the test pipeline on options; further arguments go to the command line."""
     return lambda options, *arguments: run_from_yaml(options, arguments, tmp_path, monkeypatch, is_train=False)
+
+
+@pytest.fixture
+def run_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    """Run the test pipeline on options, with the results of earlier runs in place."""
+    return lambda options, *arguments: run_from_yaml(options, arguments, tmp_path, monkeypatch, False, resume=True)
 
 
 @pytest.fixture

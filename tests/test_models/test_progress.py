@@ -1,6 +1,7 @@
 """``val: {curve_freq: n}``: the figures of every n-th iteration."""
 
 import json
+import time
 
 import numpy as np
 import pytest
@@ -11,7 +12,7 @@ from dkp_plugin.models.progress import Progress
 
 def test_what_was_kept_is_scored_with_the_metrics_of_the_option_file():
     # The image is wrong by 51 levels everywhere, so that PSNR = 20 log10(255 / 51) = 20 log10(5).
-    progress = Progress(freq=5)
+    progress = Progress(freq=5, clock=time.perf_counter)
     assert [n for n in range(1, 12) if progress.is_due(n)] == [5, 10]
     x, kernel = torch.full((1, 3, 8, 8), 0.5), torch.full((1, 1, 3, 3), 1 / 9)
     gt = (x * 255).round() / 255
@@ -32,7 +33,7 @@ def test_what_was_kept_is_scored_with_the_metrics_of_the_option_file():
 
 
 def test_without_a_truth_there_are_no_figures_of_it():
-    progress = Progress(freq=1)
+    progress = Progress(freq=1, clock=time.perf_counter)
     progress.keep(1, torch.zeros(1, 3, 8, 8), torch.full((1, 1, 3, 3), 1 / 9))
     metrics = {'kernel_psnr': {'type': 'calculate_kernel_psnr'}, 'lr_psnr': {'type': 'calculate_lr_psnr'}}
     (row,) = progress.score({'lq': torch.zeros(1, 3, 4, 4)}, metrics, scale=2)

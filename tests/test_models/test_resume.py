@@ -1,0 +1,272 @@
+"""A run goes on where an earlier one has stopped: what still stands is kept, all else is restored again."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import cv2
+import numpy as np
+import pytest
+import yaml
+from basicsr.metrics import calculate_ssim
+
+from dkp_plugin.models.blind_sr_model import BlindSRModel
+from dkp_plugin.models.provenance import differences, options_hash
+
+
+@pytest.fixture
+def tested(monkeypatch):
+    """Names of the images that were restored, not kept."""
+    names, original = [], BlindSRModel.test
+
+    def test(model):
+        names.append(model.image_name)
+        original(model)
+
+    monkeypatch.setattr(BlindSRModel, 'test', test)
+    return names
+
+
+def files(root):
+    """All results; without what tells the time."""
+    folders = ('visualization', 'kernels', 'curves', 'progress')
+    paths = [path for folder in folders for path in sorted((root / 'results/tiny' / folder).rglob('*.*'))]
+    return {str(path.relative_to(root)): path.read_bytes() for path in paths}
+
+
+def metrics(root):
+    return json.loads((root / 'results/tiny/metrics/Tiny.json').read_text())
+
+
+def log(root):
+    newest = max((root / 'results/tiny').glob('test_tiny_*.log'), key=lambda path: path.stat().st_mtime_ns)
+    return newest.read_text()
+
+
+def test_nothing_is_done_twice(options, run_again, tmp_path, tested):
+    assert run_again(options) == 0
+    first, summary = files(tmp_path), metrics(tmp_path)
+    assert tested == ['a', 'b', 'c']
+    (tmp_path / 'results/tiny/metrics/Tiny.json').unlink()
+    assert run_again(options) == 0
+    assert tested == ['a', 'b', 'c'] and files(tmp_path) == first and metrics(tmp_path) == summary
+    assert 'Tiny: 3 of 3 images are finished in ' in log(tmp_path)
+    assert [path.name for path in (tmp_path / 'results').iterdir()] == ['tiny']  # nothing was renamed
+
+
+def test_another_option_is_named_and_all_is_done_again(options, run_again, tmp_path, tested):
+    run_again(options)
+    tested.clear()
+    assert run_again(options, '--force_yml', 'alternation:num_iter=13') == 0
+    assert tested == ['a', 'b', 'c']
+    assert 'Tiny: restored again: a, b, c: alternation: num_iter: 12 before, 13 now\n' in log(tmp_path)
+    assert {record['num_iter'] for record in metrics(tmp_path)['images']} == {13}
+
+
+@pytest.mark.parametrize('entry', ['val:pbar=true', 'val:checkpoint_freq=5', 'path:resume_state=~'])
+def test_options_that_change_no_result(options, run_again, tested, entry):
+    run_again(options)
+    tested.clear()
+    assert run_again(options, '--force_yml', entry) == 0
+    assert tested == []
+
+
+def test_another_lr_image(options, run_again, tmp_path, benchmark, tested):
+    run_again(options)
+    tested.clear()
+    cv2.imwrite(str(benchmark / 'LR/b.png'), np.full((16, 20, 3), 7, np.uint8))
+    assert run_again(options) == 0
+    assert tested == ['b'] and 'restored again: b: the LR image is another\n' in log(tmp_path)
+
+
+def test_another_content_of_a_kernel_file(options, run_again, tmp_path, benchmark, tested):
+    kernel = tmp_path / 'kernel.mat'
+    kernel.write_bytes((benchmark / 'kernels/a.mat').read_bytes())
+    options['network_k'] = {'type': 'FixedKernel', 'source': str(kernel)}
+    run_again(options)
+    tested.clear()
+    (tmp_path / 'moved.mat').write_bytes(kernel.read_bytes())
+    moved = options | {'network_k': {'type': 'FixedKernel', 'source': str(tmp_path / 'moved.mat')}}
+    run_again(moved)
+    assert tested == []  # the place of the file does not matter
+    kernel.write_bytes((benchmark / 'kernels/b.mat').read_bytes())
+    run_again(options)
+    assert tested == ['a', 'b', 'c'] and 'network_k: source: SHA-256 ' in log(tmp_path)
+
+
+def test_another_version(options, run_again, tmp_path, tested, monkeypatch):
+    run_again(options)
+    tested.clear()
+    monkeypatch.setattr('dkp_plugin.models.provenance.__version__', '99')
+    run_again(options)
+    assert tested == ['a', 'b', 'c'] and 'version: 0.1.0 before, 99 now' in log(tmp_path)
+
+
+def test_other_metrics_are_calculated_on_the_results_that_are_there(options, run_again, tmp_path, benchmark, tested):
+    run_again(options)
+    old, before = metrics(tmp_path), files(tmp_path)
+    options['val']['metrics']['ssim'] = {'type': 'calculate_ssim', 'crop_border': 2, 'test_y_channel': True}
+    tested.clear()
+    assert run_again(options) == 0
+    assert tested == [] and files(tmp_path) == before
+    for record, old_record in zip(metrics(tmp_path)['images'], old['images'], strict=True):
+        paths = f'results/tiny/visualization/Tiny/{record["image"]}_tiny.png', f'data/HR/{record["image"]}.png'
+        image, truth = (cv2.imread(str(tmp_path / path)) for path in paths)
+        ssim = calculate_ssim(image, truth, crop_border=2, test_y_channel=True)
+        assert record.pop('ssim') == pytest.approx(ssim)
+        assert record == old_record  # the old figures, calculated once more, to the last digit
+
+
+def test_another_truth_changes_the_figures_only(options, run_again, tmp_path, benchmark, tested):
+    run_again(options)
+    old, before = metrics(tmp_path), files(tmp_path)
+    cv2.imwrite(str(benchmark / 'HR/b.png'), np.full((32, 40, 3), 7, np.uint8))
+    tested.clear()
+    run_again(options)
+    assert tested == [] and files(tmp_path) == before
+    changed = [new['psnr'] != record['psnr'] for new, record in zip(metrics(tmp_path)['images'], old['images'])]  # noqa: B905
+    assert changed == [False, True, False]
+
+
+def test_another_true_kernel_changes_the_oracle(options, run_again, benchmark, tested):
+    options['network_k'] = {'type': 'FixedKernel', 'source': 'gt'}
+    run_again(options)
+    tested.clear()
+    (benchmark / 'kernels/b.mat').write_bytes((benchmark / 'kernels/a.mat').read_bytes())
+    run_again(options)
+    assert tested == ['b']
+
+
+@pytest.mark.parametrize('lost', ['visualization/Tiny/b_tiny.png', 'kernels/Tiny/b.mat', 'records/Tiny/b.json'])
+def test_a_lost_file_is_made_again(options, run_again, tmp_path, tested, lost):
+    run_again(options)
+    first = files(tmp_path)
+    tested.clear()
+    (tmp_path / 'results/tiny' / lost).unlink()
+    run_again(options)
+    assert tested == ['b'] and files(tmp_path) == first
+
+
+def test_a_failed_image_is_tried_again(options, run_again, tmp_path, benchmark, tested, capsys):
+    good = (benchmark / 'LR/b.png').read_bytes()
+    (benchmark / 'LR/b.png').write_bytes(good[:-100])
+    assert run_again(options) == 1
+    assert run_again(options) == 1  # and is told again
+    assert capsys.readouterr().err.count('failed: ') == 2
+    (benchmark / 'LR/b.png').write_bytes(good)
+    tested.clear()
+    assert run_again(options) == 0
+    assert tested == ['b'] and [record['image'] for record in metrics(tmp_path)['images']] == ['a', 'b', 'c']
+
+
+def test_unsaved_images_cannot_be_measured_again(options, run_again, tested, tmp_path):
+    options['val']['save_img'] = False
+    run_again(options)
+    run_again(options)
+    assert tested == ['a', 'b', 'c']
+    options['val']['metrics']['lr'] = {'type': 'calculate_lr_psnr'}
+    run_again(options)
+    assert tested == ['a', 'b', 'c'] * 2 and 'no image was saved that could be measured' in log(tmp_path)
+
+
+def test_what_the_options_hash_depends_on(options, tmp_path):
+    weights = tmp_path / 'w.pth'
+    weights.write_bytes(b'1')
+    options['path'] = {'pretrain_network_g': str(weights)}
+    first = options_hash(options)
+    completed = {**options, 'rank': 0, 'num_gpu': 4, 'name': 'x'}
+    completed['datasets'] = {'test_1': {**options['datasets']['test_1'], 'phase': 'test', 'scale': 2}}
+    assert options_hash(completed) == first and len(first) == 16
+    weights.write_bytes(b'2')
+    assert options_hash(options) != first
+    weights.write_bytes(b'1')
+    assert options_hash(options) == first
+    options['datasets']['test_1']['dataroot_lq'] = 'elsewhere'
+    assert options_hash(options) != first
+
+
+def test_differences():
+    old = {'options': {'scale': 2, 'network_k': {'type': 'A', 'x': 1}}, 'version': '1', 'input': 'i', 'figures': 'f'}
+    assert differences(old, old | {'figures': 'g'}) == []
+    new = {'options': {'scale': 2, 'network_k': {'type': 'B'}}, 'version': '1', 'input': 'j', 'figures': 'f'}
+    assert differences(old, new) == [
+        'the LR image is another',
+        'network_k: type: A before, B now',
+        'network_k: x: 1 before, None now',
+    ]
+
+
+# Real processes from here on.
+
+
+@pytest.fixture
+def start(options, tmp_path):
+    """Start ``python -m dkp_plugin.test`` on the options, slowed down so that it can be hit in the middle."""
+    options['alternation'] = {'num_iter': 40, 'averaging': 0.9}
+    options['early_stopping'] = {'method': 'emv', 'window': 5, 'min_iter': 10}
+    options['val'] |= {'checkpoint_freq': 5, 'curve_freq': 20}
+    options['network_g'] |= {'num_feat': 8, 'num_scales': 3}
+
+    def run(folder):
+        folder.mkdir(exist_ok=True)
+        (folder / 'options.yml').write_text(yaml.safe_dump(options))
+        command = [sys.executable, '-m', 'dkp_plugin.test', '-opt', 'options.yml']
+        return subprocess.Popen(command, cwd=folder, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
+
+    return run
+
+
+def wait_for(path, process, timeout=60):
+    deadline = time.monotonic() + timeout
+    while not path.exists():
+        assert process.poll() is None and time.monotonic() < deadline
+        time.sleep(0.002)
+
+
+def without_seconds(results):
+    """Progress tells the seconds of each row."""
+    progress = {name: content for name, content in results.items() if '/progress/' in name}
+    return results | {name: [row | {'seconds': 0} for row in json.loads(progress[name])] for name in progress}
+
+
+def test_kill_9_and_on_again_gives_the_same_bytes(start, tmp_path):
+    whole = start(tmp_path / 'whole')
+    assert whole.communicate() and whole.returncode == 0
+    expected = without_seconds(files(tmp_path / 'whole'))
+    assert len(expected) == 3 * 5
+
+    broken, checkpoint = tmp_path / 'broken', tmp_path / 'broken/results/tiny/checkpoints/Tiny/b.pt'
+    process = start(broken)
+    wait_for(checkpoint, process)
+    os.kill(process.pid, signal.SIGKILL)
+    process.communicate()
+    assert process.returncode == -signal.SIGKILL
+    kept = files(broken)
+    assert 'results/tiny/visualization/Tiny/a_tiny.png' in kept
+    assert 'results/tiny/visualization/Tiny/b_tiny.png' not in kept
+
+    process = start(broken)
+    _, error = process.communicate()
+    assert process.returncode == 0 and 'Tiny: 1 of 3 images are finished' in error
+    assert 'going on after iteration ' in error
+    assert without_seconds(files(broken)) == expected
+    assert not checkpoint.exists()
+
+
+@pytest.mark.parametrize(('signum', 'status'), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_a_signal_saves_and_stops(start, tmp_path, signum, status, options):
+    options['val']['checkpoint_freq'] = 0  # so that only the signal saves
+    options['alternation']['num_iter'] = 2000
+    process = start(tmp_path)
+    while 'Tiny 1/3' not in (line := process.stderr.readline()):
+        assert line
+    time.sleep(1)
+    begin = time.monotonic()
+    process.send_signal(signum)
+    _, error = process.communicate(timeout=6)
+    assert process.returncode == status and time.monotonic() - begin < 5
+    assert error.splitlines()[-1] == ('interrupted; what is finished is kept, the same command goes on from there')
+    assert [path.name for path in (tmp_path / 'results/tiny/checkpoints/Tiny').iterdir()] == ['a.pt']
