@@ -59,13 +59,15 @@ def innovation_power(z: Tensor, lq: Tensor, kernels: Tensor, scale: int) -> Tens
     return (transform.real.square() + transform.imag.square()).mean(1)
 
 
-def error_gain(kernels: Tensor, spectra: Tensor, scale: int) -> Tensor:
+def error_gain(kernels: Tensor, spectra: Tensor, scale: int, index: Tensor | None = None) -> Tensor:
     """Power G_k(f) that an error of a given spectrum leaves in the LR image of each kernel.
 
     Args:
         kernels: (L, 1, K, K).
-        spectra: V(f) for each kernel or one for all, (L or 1, H, W), on the grid of :func:`torch.fft.fft2`.
+        spectra: V(f), (N, H, W), on the grid of :func:`torch.fft.fft2`; N is L, or 1 for all kernels, unless ``index``
+            says which spectrum belongs to which kernel.
         scale: Subsampling factor s.
+        index: (L,), integers below N.
 
     Returns:
         (L, h, w // 2 + 1).
@@ -77,7 +79,8 @@ def error_gain(kernels: Tensor, spectra: Tensor, scale: int) -> Tensor:
     left = _dft_matrix(rows, scale * height, kernels)
     right = _dft_matrix(columns, scale * width, kernels)
     otf = left @ kernels.squeeze(1).to(left.dtype) @ right.T
-    power = (otf.real.square() + otf.imag.square()) * spectra[:, :, columns.to(spectra.device)]
+    spectra = spectra[:, :, columns.to(spectra.device)]
+    power = torch.view_as_real(otf).square().sum(-1) * (spectra if index is None else spectra[index])
     return power.view(-1, scale, height, scale, half).mean((1, 3))
 
 
@@ -118,7 +121,13 @@ def profile_variance(power: Tensor, gain: Tensor, noise_variance: float, width: 
 
 
 def negative_log_evidence(
-    z: Tensor, lq: Tensor, kernels: Tensor, scale: int, spectra: Tensor, noise_variance: float
+    z: Tensor,
+    lq: Tensor,
+    kernels: Tensor,
+    scale: int,
+    spectra: Tensor,
+    noise_variance: float,
+    index: Tensor | None = None,
 ) -> Tensor:
     """J(k) of each kernel, with the variance of the error profiled out; lower is better.
 
@@ -127,15 +136,16 @@ def negative_log_evidence(
         lq: LR image, (1, C, H / s, W / s).
         kernels: (L, 1, K, K).
         scale: Subsampling factor s.
-        spectra: V(f) of the error of z up to a factor, for each kernel or one for all, (L or 1, H, W).
+        spectra: V(f) of the error of z up to a factor, as for :func:`error_gain`.
         noise_variance: sigma^2 of the LR image, positive; rounding to 8 bits alone leaves 1.3e-6.
+        index: As for :func:`error_gain`.
 
     Returns:
         (L,). Differentiable in ``kernels``.
     """
     width = lq.shape[-1]
     power = innovation_power(z, lq, kernels, scale)
-    gain = error_gain(kernels, spectra, scale)
+    gain = error_gain(kernels, spectra, scale, index)
     # At its minimum over v, J does not change with v to first order, so the gradient need not pass through v.
     variance = profile_variance(power.detach(), gain.detach(), noise_variance, width).view(-1, 1, 1)
     innovation_variance = variance * gain + noise_variance

@@ -151,6 +151,9 @@ def test_many_kernels_at_once_are_those_one_at_a_time(rng):
         for kernel, spectrum in zip(kernels, spectra, strict=True)
     ]
     torch.testing.assert_close(together, torch.cat(alone), rtol=1e-12, atol=0)
+    index = torch.tensor([2, 0, 0, 3])
+    chosen = negative_log_evidence(z, lq, kernels, 2, spectra, NOISE_VARIANCE, index)
+    torch.testing.assert_close(chosen, negative_log_evidence(z, lq, kernels, 2, spectra[index], NOISE_VARIANCE))
     shared = negative_log_evidence(z, lq, kernels, 2, spectra[:1], NOISE_VARIANCE)
     expanded = negative_log_evidence(z, lq, kernels, 2, spectra[:1].expand(4, -1, -1), NOISE_VARIANCE)
     torch.testing.assert_close(shared, expanded, rtol=1e-12, atol=0)

@@ -253,7 +253,7 @@ class DKP(KernelEstimator):
         at_a_time = max(1, EVIDENCE_PIXELS // (x.shape[-2] * x.shape[-1]))
         parts = zip(kernels.split(at_a_time), index.split(at_a_time), strict=True)
         return torch.cat(
-            [negative_log_evidence(x, self.lq, k, scale, self.spectra[i], noise_variance) for k, i in parts]
+            [negative_log_evidence(x, self.lq, k, scale, self.spectra, noise_variance, i) for k, i in parts]
         )
 
     def _weigh_random_kernels(self, x: Tensor) -> tuple[Tensor, Tensor]:
