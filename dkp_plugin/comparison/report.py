@@ -7,9 +7,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from dkp_plugin.comparison.charts import HEIGHT, WIDTH, make_charts, read_progress
 from dkp_plugin.comparison.complexity import FLOPS_NOTE, Complexity
 from dkp_plugin.comparison.pictures import CURVE_HEIGHT, CURVE_WIDTH, gallery
-from dkp_plugin.comparison.progress import HEIGHT, WIDTH, make_charts, read_progress
 from dkp_plugin.comparison.published import published_note
 from dkp_plugin.comparison.runs import Result
 from dkp_plugin.comparison.table import MEMORY, ORACLE_NOTE, SECONDS, Figure, Row, Table, image_rows, ordered_columns

@@ -24,25 +24,6 @@ class Pair(NamedTuple):
     father: Tensor
 
 
-def enlarge(lq: Tensor, degradation: Degradation) -> Tensor:
-    """Enlarge bicubically to where the HR image is.
-
-    Bicubic interpolation puts LR pixel i at HR position s i + (s - 1) / 2, but a kernel whose centre of mass is at c
-    took it from s i + c - K // 2: the result is moved by the difference, whole pixels in each convention, round the
-    border.
-
-    Args:
-        lq: LR image, (B, C, h, w).
-        degradation: Scale and kernel convention.
-
-    Returns:
-        (B, C, s h, s w).
-    """
-    x = F.interpolate(lq, scale_factor=degradation.scale, mode='bicubic')
-    shift = degradation.centre - degradation.kernel_size // 2 - (degradation.scale - 1) / 2
-    return x.roll((round(shift), round(shift)), (-2, -1))
-
-
 def back_project(x: Tensor, lq: Tensor, kernel: Tensor, degradation: Degradation, num_iter: int) -> Tensor:
     """Descend ``||A(x, k) - y||^2`` with the largest stable step (Irani and Peleg, 1991).
 
@@ -69,12 +50,13 @@ def make_pairs(lq: Tensor, kernel: Tensor, degradation: Degradation, sizes: tupl
     thereby learns to undo.
 
     Args:
-        lq: LR image, (1, C, h, w); continued periodically where it is smaller than the kernel.
+        lq: LR image, (1, C, h, w); continued periodically where it is hardly larger than the kernel.
         kernel: (1, 1, K, K).
         degradation: The forward model that makes sons of fathers, as it made the LR image of the HR image.
         sizes: Sizes of the fathers, 1 for the LR image's own; those that leave less than the kernel are passed over.
     """
-    scale, smallest = degradation.scale, max(kernel.shape[-1], degradation.scale)
+    scale = degradation.scale
+    smallest = max(kernel.shape[-1], 5 * scale + 1)  # what holds the kernel, and that of the enlargement
     if min(lq.shape[-2:]) < smallest + scale:
         lq = lq.repeat(1, 1, *(math.ceil((smallest + scale) / side) for side in lq.shape[-2:]))
     pairs = []
@@ -89,7 +71,7 @@ def make_pairs(lq: Tensor, kernel: Tensor, degradation: Degradation, sizes: tupl
         for index in range(8):
             turned = father.rot90(index % 4, (-2, -1))
             turned = turned.flip(-1) if index >= 4 else turned
-            pairs.append(Pair(enlarge(degradation.A(turned, kernel), degradation), turned))
+            pairs.append(Pair(degradation.enlarge(degradation.A(turned, kernel)), turned))
     return pairs
 
 
@@ -138,7 +120,7 @@ class ZSSR(Restorer):
         self.optimizer = torch.optim.Adam(self.net.parameters(), lr=self.lr)
         decays = [round(share * self.num_iter) for share in DECAYS]
         self.scheduler = torch.optim.lr_scheduler.MultiStepLR(self.optimizer, decays, gamma=0.1)
-        self.x = enlarge(lq, degradation).clamp(0, 1)
+        self.x = degradation.enlarge(lq).clamp(0, 1)
 
     def forward(self) -> Tensor:
         return self.x
@@ -156,7 +138,7 @@ class ZSSR(Restorer):
         self.iteration += 1
         if self.iteration == self.num_iter:
             with torch.no_grad():
-                x = self.net(enlarge(self.lq, self.degradation)).clamp(0, 1)
+                x = self.net(self.degradation.enlarge(self.lq)).clamp(0, 1)
                 x = back_project(x, self.lq, kernel, self.degradation, self.num_back_projections)
             self.x = x.clamp(0, 1)
         return {'l_x_internal': loss.detach()}

@@ -2,8 +2,8 @@ from pathlib import Path
 
 import pytest
 
+from dkp_plugin.comparison.charts import HEIGHT, WIDTH, mean_rows, ticks
 from dkp_plugin.comparison.compare import compare
-from dkp_plugin.comparison.progress import HEIGHT, WIDTH, mean_rows, ticks
 from dkp_plugin.file_io import write_json
 
 COMPLETE = {'a': (30.0, 50.0, 2.0, 100.0), 'b': (20.0, 40.0, 4.0, 120.0)}
