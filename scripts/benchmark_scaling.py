@@ -1,0 +1,148 @@
+"""Images per second for 1, 2, ... processes of one thread each, and seconds and memory against the image's size.
+
+    python scripts/benchmark_scaling.py options/test/DiffDKP_real_x4.yml --out scaling
+
+The method is that of the option file; its data sets are not used. Images are a photograph that scikit-image ships,
+repeated by mirroring. The processes share them as those of a test do. Start-up is not counted: all processes warm up
+with one image and wait for each other. Sizes are megapixels of the result; each runs in a process of its own, so that
+its peak memory is its own. Writes scaling.json and, where matplotlib is installed, scaling.png.
+"""
+
+import argparse
+import math
+import sys
+import time
+from collections.abc import Sequence
+from multiprocessing.context import SpawnContext
+from multiprocessing.synchronize import Barrier
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import skimage.data
+import torch
+import torch.multiprocessing as multiprocessing
+
+from dkp_plugin.alternation import alternate, image_generator
+from dkp_plugin.estimators.base import KernelEstimator
+from dkp_plugin.file_io import write_json
+from dkp_plugin.models.records import peak_memory
+from dkp_plugin.option_files import read_option_file
+from dkp_plugin.options import BlindSROptions, build_network, build_restorer, parse_section
+from dkp_plugin.sharding import share
+
+
+def make_lq(megapixels: float, scale: int) -> torch.Tensor:
+    """An LR image whose restoration has this many megapixels, (1, 3, h, w), 4:3."""
+    height = round(math.sqrt(megapixels * 1e6 * 3 / 4) / scale)
+    photo = torch.from_numpy(skimage.data.astronaut() / np.float32(255)).permute(2, 0, 1)
+    indices = [torch.arange(side) % 1024 for side in (height, round(height * 4 / 3))]
+    rows, columns = (torch.minimum(index, 1023 - index) for index in indices)
+    return photo[:, rows][:, :, columns].unsqueeze(0)
+
+
+def restore(options: BlindSROptions, lq: torch.Tensor, name: str) -> float:
+    """Restore an image; return the seconds it took."""
+    opt = options.model_dump()
+    estimator, restorer = build_network(opt['network_k'], 'network_k', KernelEstimator), build_restorer(opt)
+    start = time.perf_counter()
+    generator = image_generator(options.manual_seed, name)
+    alternate(estimator, restorer, lq, options.build_degradation(), generator, options.alternation.num_iter)
+    return time.perf_counter() - start
+
+
+def work(
+    options: BlindSROptions, megapixels: float, images: int, rank: int, world: int, barrier: Barrier, queue: Any
+) -> None:
+    """A process of the first measurement: warm up, wait for the others, restore its share."""
+    torch.set_num_threads(1)
+    lq = make_lq(megapixels, options.scale)
+    restore(options, lq, 'warm-up')
+    barrier.wait()
+    start = time.perf_counter()
+    for index in share([lq.numel()] * images, rank, world):
+        restore(options, lq, f'image {index}')
+    barrier.wait()  # for the slowest
+    queue.put(time.perf_counter() - start)
+
+
+def measure_size(options: BlindSROptions, megapixels: float, queue: Any) -> None:
+    """A process of the second measurement."""
+    torch.set_num_threads(1)
+    seconds = restore(options, make_lq(megapixels, options.scale), 'size')
+    queue.put({'megapixels': megapixels, 'seconds': seconds, 'peak_memory_mib': peak_memory(torch.device('cpu'))})
+
+
+def in_processes(context: SpawnContext, target: Any, arguments: Sequence[tuple[Any, ...]]) -> list[Any]:
+    """Run a function in processes of its own and return what they put into the queue, their last argument."""
+    queue = context.SimpleQueue()
+    processes = [context.Process(target=target, args=(*row, queue)) for row in arguments]
+    for process in processes:
+        process.start()
+    for process in processes:
+        process.join()
+    if any(process.exitcode for process in processes):
+        raise SystemExit('a process has failed, see above')
+    return [queue.get() for _ in processes]
+
+
+def draw(result: dict[str, Any], path: Path) -> None:
+    """Draw both measurements, if matplotlib is installed."""
+    try:
+        from matplotlib.backends.backend_agg import FigureCanvasAgg
+        from matplotlib.figure import Figure
+    except ImportError:
+        print('no plot: matplotlib is not installed', file=sys.stderr)
+        return
+    figure = Figure(figsize=(12, 4), layout='constrained')
+    FigureCanvasAgg(figure)
+    speed, seconds, memory = figure.subplots(1, 3)
+    processes = [row['processes'] for row in result['throughput']]
+    speed.plot(processes, [row['images_per_second'] for row in result['throughput']], 'o-', label='measured')
+    speed.plot(processes, [result['throughput'][0]['images_per_second'] * n / processes[0] for n in processes], 'k:')
+    speed.set(xlabel='processes', ylabel='images per second (dotted: proportional)', xticks=processes, ylim=0)
+    sizes = [row['megapixels'] for row in result['sizes']]
+    for axes, key, label in ((seconds, 'seconds', 'seconds'), (memory, 'peak_memory_mib', 'peak memory, MiB')):
+        axes.plot(sizes, [row[key] for row in result['sizes']], 'o-')
+        axes.set(xlabel='megapixels of the result', ylabel=label, xlim=0, ylim=0)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    figure.savefig(path, dpi=100)
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command line; return the exit status."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument('file', type=Path, help='option file')
+    parser.add_argument('--out', type=Path, default=Path('scaling'), metavar='DIR')
+    parser.add_argument('--processes', type=int, nargs='+', default=[1, 2])
+    parser.add_argument('--images', type=int, default=8, help='that the processes share')
+    parser.add_argument('--size', type=float, default=0.25, help='megapixels of the results of these')
+    parser.add_argument('--sizes', type=float, nargs='*', default=[0.1, 0.25, 0.5, 1, 2, 4], help='megapixels')
+    parser.add_argument('--force_yml', nargs='+', default=[], metavar='KEY:SUB=VALUE')
+    arguments = parser.parse_args(argv)
+    file = read_option_file(arguments.file)
+    file.force(arguments.force_yml)
+    with file.naming_places():
+        options = parse_section(BlindSROptions, file.options | {'num_gpu': 0}, '')
+    context = multiprocessing.get_context('spawn')
+    throughput = []
+    for world in arguments.processes:
+        barrier = context.Barrier(world)
+        rows = [(options, arguments.size, arguments.images, rank, world, barrier) for rank in range(world)]
+        rate = arguments.images / max(in_processes(context, work, rows))
+        speed_up = rate / throughput[0]['images_per_second'] if throughput else 1.0
+        throughput.append({'processes': world, 'images_per_second': rate, 'speed_up': speed_up})
+        print(f'{world} processes: {rate:.4g} images per second, {speed_up:.2f} times as many', flush=True)
+    sizes = []
+    for megapixels in arguments.sizes:
+        sizes += in_processes(context, measure_size, [(options, megapixels)])
+        row = sizes[-1]
+        print(f'{megapixels} megapixels: {row["seconds"]:.1f} s, {row["peak_memory_mib"]:.0f} MiB', flush=True)
+    result = {'options': options.model_dump(), 'throughput': throughput, 'sizes': sizes}
+    write_json(arguments.out / 'scaling.json', result)
+    draw(result, arguments.out / 'scaling.png')
+    return 0
+
+
+if __name__ == '__main__':
+    sys.exit(main())
