@@ -214,11 +214,13 @@ class BlindSRModel(BaseModel):
             lambda name: self._output_paths(dataset_name, name) if save_img else [],
             lambda item, name: self._measure_again(dataset_name, item, name),
         )
-        for index in divide(stock.costs, stock.unfinished, self.opt['rank'], self.opt.get('world_size', 1)):
+        world = self.opt.get('world_size', 1)
+        is_only_writer = is_main() and (world == 1 or self.opt['dist'])
+        for index in divide(stock.costs, stock.unfinished, self.opt['rank'], world):
             stop_if_requested()
             get_root_logger().info(f'{dataset_name} {index + 1}/{len(dataset)}: {records.image_names[index]}')
             self._restore(dataset, index, records, save_img)
-            if is_main():
+            if is_only_writer:
                 with suppress(OSError):  # a full disk; the last summary is not suppressed
                     records.write_summary()
         records.by_name = merge(records.by_name)

@@ -96,16 +96,19 @@ def take_stock(
             changes.append('its files are not all there')
         if found and not files and found.get('figures') != expected['figures']:
             changes.append('the metrics or the truth are others, and no image was saved that could be measured')
-        if not record or changes:
-            stock.unfinished.append(index)
-            if changes:
-                reasons['; '.join(changes)].append(name)
-            continue
-        num_kept += 1
-        if found['figures'] == expected['figures']:
+        if record and not changes and found.get('figures') != expected['figures']:
+            try:
+                record |= measure_again(item, name)
+                records.add(record, expected)
+            except UserError as error:  # a damaged file
+                changes.append(str(error))
+        if record and not changes:
             records.by_name[name] = record
-        else:
-            records.add(record | measure_again(item, name), expected)
+            num_kept += 1
+            continue
+        stock.unfinished.append(index)
+        if changes:
+            reasons['; '.join(changes)].append(name)
     if num_kept:
         folder, total = records.results_root, len(records.image_names)
         get_root_logger().info(

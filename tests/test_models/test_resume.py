@@ -120,6 +120,17 @@ def test_other_metrics_are_calculated_on_the_results_that_are_there(options, run
         assert record == old_record  # the old figures, calculated once more, to the last digit
 
 
+def test_a_damaged_result_is_not_measured_but_made_again(options, run_again, tmp_path, tested):
+    run_again(options)
+    first = files(tmp_path)
+    path = tmp_path / 'results/tiny/visualization/Tiny/b_tiny.png'
+    path.write_bytes(path.read_bytes()[:-50])
+    tested.clear()
+    options['val']['metrics']['ncc'] = {'type': 'calculate_kernel_ncc'}
+    assert run_again(options) == 0
+    assert tested == ['b'] and files(tmp_path) == first and 'b_tiny.png: not a readable image' in log(tmp_path)
+
+
 def test_another_truth_changes_the_figures_only(options, run_again, tmp_path, benchmark, tested):
     run_again(options)
     old, before = metrics(tmp_path), files(tmp_path)
