@@ -3,6 +3,8 @@
 Importing the package registers its networks, estimators, restorers, datasets, metrics and models.
 """
 
+from typing import Any
+
 from dkp_plugin import compat
 
 __version__ = '0.1.0'
@@ -12,3 +14,12 @@ compat.apply()  # before anything imports basicsr
 from dkp_plugin import registration  # noqa: E402
 
 registration.register_all()
+
+
+def __getattr__(name: str) -> Any:
+    """Import the Python interface when it is asked for, and not by everyone who needs the registries."""
+    if name in ('restore', 'RestorationResult'):
+        from dkp_plugin import api
+
+        return getattr(api, name)
+    raise AttributeError(f'module {__name__!r} has no attribute {name!r}')

@@ -22,6 +22,15 @@ def quality_from_tables(tables: Mapping[int, Sequence[int]]) -> int:
     return min(max(round(quality), 1), 100)
 
 
+def compression_error(quality: int) -> float:
+    """Standard deviation, of 255, of what compression of a quality from 1 to 100 does to the pixels of a photograph.
+
+    Fitted to nine photographs with colours at half resolution: 8.5 at quality 30, 5.4 at 75, 3.0 at 95.
+    """
+    percent = 200 - 2 * quality if quality >= 50 else 5000 / quality
+    return 1.28 * max(percent, 1) ** 0.37
+
+
 def blockiness(image: Tensor) -> float:
     """How much steps between pixels stand out every eighth pixel, wherever the blocks begin.
 

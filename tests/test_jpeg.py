@@ -8,7 +8,7 @@ import skimage.data
 import torch
 from PIL import Image
 
-from dkp_plugin.jpeg import blockiness, quality_from_tables
+from dkp_plugin.jpeg import blockiness, compression_error, quality_from_tables
 
 # ITU-T T.81, Annex K, table K.1
 ANNEX_K = (
@@ -47,3 +47,13 @@ def test_steps_of_known_height_are_measured():
     row = steps.cumsum(0)
     image = row.expand(1, 1, 64, 64)
     assert blockiness(image) == pytest.approx(0.5 * 2.0, abs=0.02)  # the rows have no steps at all
+
+
+@pytest.mark.parametrize('quality', [30, 50, 75, 90, 95])
+@pytest.mark.parametrize('name', ['astronaut', 'chelsea', 'coffee'])
+def test_the_error_of_compression_is_known_roughly(name, quality):
+    photo = getattr(skimage.data, name)()
+    buffer = io.BytesIO()
+    Image.fromarray(photo).save(buffer, 'JPEG', quality=quality)
+    error = np.asarray(Image.open(buffer)).astype(float) - photo
+    assert compression_error(quality) == pytest.approx(error.std(), rel=0.4)

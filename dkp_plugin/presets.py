@@ -1,0 +1,140 @@
+"""What ``restore`` and ``dkp-restore`` let one choose, in the terms of option files."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, NonNegativeFloat
+
+from dkp_plugin.errors import OptionError
+from dkp_plugin.file_io import KERNEL_SUFFIXES
+
+PRESETS = ('fast', 'balanced', 'paper')
+FAMILIES = ('gaussian', 'motion', 'free')
+
+BLOCKS = (  # of an option file, that are of use for photographs
+    *('model_type', 'scale', 'manual_seed', 'degradation', 'network_k', 'network_g', 'alternation'),
+    *('early_stopping', 'restorer', 'path'),
+)
+
+Options = dict[str, Any]
+
+DIFFUSION: dict[str, Options] = {
+    'fast': {'network_g': {'type': 'Diffusion', 'num_steps': 25, 'num_final_steps': 5}},
+    'balanced': {'network_g': {'type': 'Diffusion'}},
+    'paper': {'network_g': {'type': 'Diffusion', 'num_chains': 4, 'num_final_steps': 40}},
+}
+DIP: dict[str, Options] = {
+    'fast': {
+        'network_g': {'type': 'DIP'},
+        'alternation': {'num_iter': 500, 'averaging': 0.95},
+    },
+    'balanced': {
+        'network_g': {'type': 'DIP'},
+        'alternation': {'num_iter': 1000, 'averaging': 0.98},
+        'early_stopping': {'method': 'emv', 'min_iter': 500},
+    },
+    'paper': {
+        'network_g': {'type': 'DIP', 'precision': 'float32'},
+        'alternation': {'num_iter': 1000},
+    },
+}
+ZSSR: dict[str, Options] = {
+    'fast': {'network_g': {'type': 'ZSSR', 'num_steps': 300}},
+    'balanced': {'network_g': {'type': 'ZSSR'}},
+    'paper': {'network_g': {'type': 'ZSSR', 'num_steps': 3000}},
+}
+
+
+@dataclass(frozen=True)
+class Method:
+    """A pair of estimator and restorer.
+
+    Attributes:
+        network_k: Block of the estimator.
+        presets: Blocks of restorer and loop, by preset.
+        families: Families of kernels that it can look for, its own first.
+        has_family: Whether the estimator has the option ``kernel_family``; otherwise it knows but one.
+    """
+
+    network_k: Options
+    presets: dict[str, Options]
+    families: tuple[str, ...]
+    has_family: bool = False
+
+
+METHODS = {
+    'diff-dkp': Method({'type': 'DKP', 'likelihood': 'evidence'}, DIFFUSION, FAMILIES, has_family=True),
+    'dip-dkp': Method({'type': 'DKP'}, DIP, FAMILIES, has_family=True),
+    'dip-fkp': Method({'type': 'FKP'}, DIP, ('gaussian', 'motion'), has_family=True),
+    'double-dip': Method({'type': 'DoubleDIP', 'lr': 1e-4}, DIP, ('free',)),
+    'bsrdm': Method({'type': 'BSRDM'}, DIP, ('gaussian',)),
+    'kernelgan-zssr': Method({'type': 'KernelGAN', 'num_iter': 3000}, ZSSR, ('free',)),
+}
+
+
+class Choices(BaseModel):
+    """The arguments of ``restore`` that say how."""
+
+    model_config = ConfigDict(extra='forbid')
+    scale: Literal[2, 3, 4, 8] = 4
+    method: Literal[tuple(METHODS)] = 'diff-dkp'
+    kernel: str = 'auto'
+    noise: NonNegativeFloat | Literal['auto'] = 'auto'
+    preset: Literal[PRESETS] = 'balanced'
+    seed: int = 0
+    convention: Literal['aligned', 'released'] = 'aligned'
+
+
+def make_options(choices: Choices) -> Options:
+    """The option file that says the same, without data sets.
+
+    Raises:
+        OptionError: for a kernel that the method does not know.
+    """
+    method = METHODS[choices.method]
+    return {
+        'name': choices.method,
+        'model_type': 'BlindSRModel',
+        'scale': choices.scale,
+        'num_gpu': 0,
+        'manual_seed': choices.seed,
+        'datasets': {},
+        'degradation': {'convention': choices.convention, 'noise': choices.noise},
+        'network_k': _kernel_options(method, choices),
+        **method.presets[choices.preset],
+    }
+
+
+def take_options(options: Options, changes: Options) -> Options:
+    """What of an option file is of use for photographs, with some of it changed.
+
+    Args:
+        options: Content of the file.
+        changes: Choices that are given beside it: ``scale``, ``seed``, ``noise``, ``convention``.
+
+    Raises:
+        OptionError: for blocks that are none.
+    """
+    taken = {key: options[key] for key in BLOCKS if options.get(key) is not None}
+    path, degradation = taken.pop('path', {}), taken.get('degradation', {})
+    for key, block in (('path', path), ('degradation', degradation)):
+        if not isinstance(block, dict):
+            raise OptionError(f'{key}: {block!r} is not a block of options')
+    taken |= {'name': 'photographs', 'num_gpu': 0, 'datasets': {}, 'manual_seed': taken.get('manual_seed', 0)}
+    taken['path'] = {key: path[key] for key in ('pretrain_network_g',) if key in path}
+    taken |= {key: changes[name] for key, name in (('scale', 'scale'), ('manual_seed', 'seed')) if name in changes}
+    taken['degradation'] = degradation | {key: changes[key] for key in ('noise', 'convention') if key in changes}
+    return taken
+
+
+def _kernel_options(method: Method, choices: Choices) -> Options:
+    kernel = method.families[0] if choices.kernel == 'auto' else choices.kernel
+    if Path(kernel).suffix.lower() in KERNEL_SUFFIXES:
+        return {'type': 'FixedKernel', 'source': kernel}
+    if kernel not in method.families:
+        raise OptionError(
+            f'kernel: {kernel} is not possible with {choices.method}; '
+            f'allowed: {", ".join(method.families)}, or a file {" or ".join(KERNEL_SUFFIXES)}'
+        )
+    return method.network_k | ({'kernel_family': kernel} if method.has_family else {})

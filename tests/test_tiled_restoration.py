@@ -1,0 +1,30 @@
+"""Where tiles lie, and which part of an image tells most."""
+
+import pytest
+import torch
+
+from dkp_plugin.tiled_restoration import most_informative_crop, raised_cosine, tile_places
+
+
+def test_the_part_with_the_edges_is_chosen(rng):
+    image = torch.zeros(1, 3, 80, 120)
+    image[..., 40:60, 90:110] = torch.rand(1, 3, 20, 20, generator=rng)
+    crop = most_informative_crop(image, 32)
+    assert crop.shape == (1, 3, 32, 32)
+    assert crop.sum() == pytest.approx(image.sum().item(), rel=1e-5)  # all of the texture is in it
+    assert most_informative_crop(image, 200).shape == image.shape
+    assert most_informative_crop(image, 100).shape == (1, 3, 80, 100)
+
+
+def test_tiles_cover_everything_and_overlap():
+    covered = torch.zeros(100, 37)
+    for place in tile_places((100, 37), 128, 4):
+        covered[place] += 1
+        assert covered[place].shape == (32, 32)
+    assert covered.min() == 1 and covered.max() >= 4
+
+
+def test_windows_are_positive_and_those_of_neighbours_sum_up():
+    window = raised_cosine(7)
+    expected = [0.1464466, 0.5, 0.8535534, 1.0, 0.8535534, 0.5, 0.1464466]  # sin^2(pi i / 8)
+    torch.testing.assert_close(window, torch.tensor(expected))
