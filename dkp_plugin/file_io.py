@@ -24,7 +24,7 @@ KERNEL_SUM_TOLERANCE = 1e-3
 def write_bytes(path: Path, content: bytes) -> None:
     """Write a file in one move: it is there as a whole or not at all."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f'.{path.name}.tmp')
+    temporary = path.with_name(f'.{path.name}.{os.getpid()}.tmp')  # processes may write the same summary at once
     try:
         temporary.write_bytes(content)
         os.replace(temporary, path)
