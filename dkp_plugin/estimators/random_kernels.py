@@ -76,6 +76,12 @@ class RandomKernels:
         self.energies: Tensor | None = None  # of the round before
         self.rounds = 0
 
+    @property
+    def num_fresh(self) -> int:
+        """How many samples of the last round, the first ones, are independent of the rounds before; for ``metropolis``,
+        whose samples all depend on them, L."""
+        return len(self.samples) // 2 if self.sampler == 'population' else len(self.samples)
+
     def fresh(self, num: int) -> Tensor:
         """Draw samples uniformly, (num, P)."""
         return torch.rand(num, self.num_coordinates, generator=self.generator).to(self.device)

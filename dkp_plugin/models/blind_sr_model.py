@@ -37,7 +37,7 @@ from dkp_plugin.options import BlindSROptions, build_final_restorer, build_netwo
 from dkp_plugin.out_of_memory import TILES, describe_out_of_memory, has_tiles, is_out_of_memory, tiled
 from dkp_plugin.processes import divide, is_main, merge
 
-LOW_LR_PSNR, LOW_KERNEL_PSNR = 35.0, 45.0  # dB; below, a result is not to be trusted
+LOW_LR_PSNR, LOW_KERNEL_PSNR = 35.0, 50.0  # dB; below, a result is not to be trusted
 ATTEMPTS = 2  # an optimisation that diverges starts once more, with other random numbers
 
 

@@ -126,6 +126,28 @@ def test_evidence_finds_the_kernel_in_spite_of_an_imperfect_image(denoised_scene
     assert estimator.expected_psnr() > -10 * math.log10(before)
 
 
+def test_expected_psnr_is_that_of_the_uniform_samples_under_tempered_weights(denoised_scene):
+    z, _, lq = denoised_scene
+    estimator = DKP(likelihood='evidence', num_samples=6, num_units=20, warmup_iters=1, memory=0.0)
+    estimator.reset(lq, DEGRADATION, torch.Generator().manual_seed(0))
+    for _ in range(2):
+        estimator.step(z)
+    kernels = estimator.family.render(estimator.random.samples[:3, :3]).double()
+    weights = (-estimator.random.energies[:3].double() / 0.1).exp()
+    weights = (weights / weights.sum()).tolist()
+    mean = sum(w * k for w, k in zip(weights, kernels, strict=True))
+    variance = sum(w * (k - mean) ** 2 for w, k in zip(weights, kernels, strict=True)).mean().item()
+    assert estimator.expected_psnr() == pytest.approx(-10 * math.log10(variance), abs=1e-3)
+
+
+def test_one_sample_has_no_spread(denoised_scene):
+    z, _, lq = denoised_scene
+    estimator = DKP(likelihood='evidence', num_samples=1, num_units=20, warmup_iters=1)
+    estimator.reset(lq, DEGRADATION, torch.Generator().manual_seed(0))
+    estimator.step(z)
+    assert estimator.expected_psnr() is None
+
+
 def test_residual_is_led_astray_by_an_imperfect_image(denoised_scene):
     """The same sampler and network under both likelihoods."""
     options = {
