@@ -17,9 +17,9 @@ from dkp_plugin.evidence import error_spectra, negative_log_evidence
 from dkp_plugin.kernels import KERNEL_FAMILIES, KernelFamily, build_family
 from dkp_plugin.losses import data_loss
 
-# Temperature of the weights whose spread says how far the kernel may be off. Judged kernels agree better than they are
-# right, since the model of the error is no better than a few percent of J: at the temperature of the estimate the spread
-# promised 8 to 17 dB too much for kernels below 60 dB. Chosen on 12 images of Set5, Set14 and BSD100.
+# Temperature of the weights whose spread says how far the kernel may be off. Kernels that are judged good agree better
+# than they are right, for the model of the error is not exact: at the temperature of the estimate the spread promised 8
+# to 17 dB too much for kernels below 60 dB. Chosen on 12 images of Set5, Set14 and BSD100.
 DOUBT_TEMPERATURE = 0.1
 EVIDENCE_PIXELS = 2**23  # kernels times HR pixels that are judged at once; about half a GiB
 # What an argument that is None stands for, which depends on the likelihood; variances in units of the scale.
