@@ -44,7 +44,11 @@ setup(
         'Topic :: Scientific/Engineering :: Image Processing',
     ],
     packages=find_packages(include=['dkp_plugin*']),
-    package_data={'dkp_plugin': ['comparison/*.yml', 'comparison/*.j2', 'data/*.json', 'weights/*', 'weights/*/*']},
+    py_modules=['dkp_doctor'],  # outside the package, whose import may be what is broken
+    entry_points={'console_scripts': ['dkp-restore=dkp_plugin.cli.restore:main', 'dkp-doctor=dkp_doctor:main']},
+    package_data={
+        'dkp_plugin': ['cli/*.j2', 'comparison/*.yml', 'comparison/*.j2', 'data/*.json', 'weights/*', 'weights/*/*']
+    },
     python_requires='>=3.10,<3.13',
     # BasicSR is needed but not named here. Its own requirements include tb-nightly, and its build asks for a torch of
     # its own, so pip would fetch a nightly package and a second torch. Once torch is installed, it goes in by
@@ -70,10 +74,11 @@ setup(
         'pydantic>=2',
         'safetensors',
         'scikit-image',
+        'tifffile',
     ],
     extras_require={
         'train': ['tensorboard'],  # only for `use_tb_logger: true`
-        'report': ['jinja2'],  # scripts/compare.py; torch brings it along as things are
+        'report': ['jinja2'],  # dkp-restore --report, scripts/compare.py; torch brings it along as things are
         'dev': ['pytest', 'ruff'],
     },
     zip_safe=False,

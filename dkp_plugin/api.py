@@ -15,7 +15,8 @@ from dkp_plugin.alternation import AlternationResult, alternate, image_generator
 from dkp_plugin.degradation import Degradation
 from dkp_plugin.errors import DivergenceError, ImageError, OptionError
 from dkp_plugin.estimators.base import KernelEstimator
-from dkp_plugin.estimators.fixed_kernel_estimator import FixedKernel
+from dkp_plugin.estimators.fixed_kernel_estimator import SIMPLE, FixedKernel
+from dkp_plugin.file_io import read_kernel
 from dkp_plugin.non_blind import restore_with_kernel
 from dkp_plugin.options import (
     BlindSROptions,
@@ -154,13 +155,20 @@ class Restoration:
         self.device = choose_device(device) if isinstance(device, str) else device
         self.degradation = self.options.build_degradation()
         self.estimator = build_network(opt['network_k'], 'network_k', KernelEstimator).to(self.device)
-        if isinstance(self.estimator, FixedKernel) and self.estimator.is_oracle:
-            raise OptionError('network_k: source: gt is not possible, photographs come without a true kernel')
+        if isinstance(self.estimator, FixedKernel):
+            self._check_given_kernel(self.estimator.source)
         self.restorer = build_restorer(opt).to(self.device)
         self.final_restorer = build_final_restorer(self.options.restorer)
         if tile != 'auto' and not (isinstance(tile, int) and tile >= MIN_TILE):
             raise OptionError(f'tile: {tile!r} is not allowed: auto, or a number of at least {MIN_TILE}')
         self.tile = AUTO_TILES[not has_tiles(self.last_restorer)] if tile == 'auto' else tile
+
+    def _check_given_kernel(self, source: str) -> None:
+        """Refuse a kernel before any work, and not at the first photograph."""
+        if source == 'gt':
+            raise OptionError('network_k: source: gt is not possible, photographs come without a true kernel')
+        if source not in SIMPLE:
+            read_kernel(Path(source).expanduser(), self.degradation.convention)
 
     @property
     def last_restorer(self) -> Restorer:
