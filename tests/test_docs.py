@@ -1,0 +1,206 @@
+"""The documents say what the code does."""
+
+import importlib.util
+import json
+import os
+import re
+import shlex
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import scipy.io
+import skimage.data
+import yaml
+
+import dkp_plugin
+from dkp_plugin.file_io import write_image
+from dkp_plugin.kernels import CONVENTIONS, default_kernel_size, kernel_centre
+from dkp_plugin.metrics.kernel_metric import calculate_kernel_ncc, calculate_kernel_psnr
+
+ROOT = Path(__file__).parents[1]
+DOCS = [*sorted((ROOT / 'docs').glob('*.md')), ROOT / 'CONTRIBUTING.md', ROOT / 'CHANGELOG.md']
+
+
+def load_script(name):
+    spec = importlib.util.spec_from_file_location(name, ROOT / 'scripts' / f'{name}.py')
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+@pytest.fixture(scope='module')
+def script():
+    return load_script('make_options_reference')
+
+
+def test_options_reference_is_up_to_date(script):
+    assert script.TARGET.read_text(encoding='utf-8') == script.reference(), 'run scripts/make_options_reference.py'
+
+
+def keys_under(heading, text):
+    """The first column of the tables under a heading, to the next heading."""
+    section = re.search(rf'^##+ {re.escape(heading)}\n(.*?)(?=^##|\Z)', text, re.MULTILINE | re.DOTALL).group(1)
+    return set(re.findall(r'^\| `(\w+)`', section, re.MULTILINE))
+
+
+@pytest.mark.parametrize('path', sorted((ROOT / 'options/test').glob('*.yml')), ids=lambda path: path.stem)
+def test_every_key_of_the_option_files_is_in_the_reference(path):
+    text = (ROOT / 'docs/options.md').read_text(encoding='utf-8')
+    options = yaml.safe_load(path.read_text(encoding='utf-8'))
+    assert options.keys() <= keys_under('Top level', text)
+    for block in ('degradation', 'alternation', 'early_stopping', 'restorer', 'path', 'val'):
+        assert (options.get(block) or {}).keys() <= keys_under(block, text)
+    for block in ('network_k', 'network_g'):
+        assert options[block].keys() - {'type'} <= keys_under(options[block]['type'], text)
+    for dataset in options['datasets'].values():
+        assert dataset.keys() <= keys_under('BlindSRDataset', text)
+
+
+@pytest.mark.parametrize(
+    ('annotation', 'text'),
+    [
+        (int | None, 'integer, or `~`'),
+        (tuple[float, float], '2 of: number'),
+        (tuple[int, ...], 'list of: integer'),
+        (dict[str, int], 'block'),
+    ],
+)
+def test_types_in_words(script, annotation, text):
+    assert script.describe_type(annotation) == text
+
+
+def test_docstrings_become_markdown(script):
+    body, arguments = script.split_docstring("""Do ``this`` by :func:`~a.b.that`.
+
+    More.
+
+    Args:
+        x: One
+            long word.
+        y: None: nothing.
+
+    Raises:
+        ValueError: never.
+    """)
+    assert body == 'Do `this` by `that`.\n\nMore.'
+    assert arguments == {'x': 'One long word.', 'y': '`~`: nothing.'}
+
+
+@pytest.mark.parametrize('path', DOCS, ids=lambda path: path.name)
+def test_links_lead_to_files(path):
+    for target in re.findall(r'\]\(([^)#]+)[^)]*\)', path.read_text(encoding='utf-8')):
+        assert target.startswith('https://') or (path.parent / target).exists(), target
+
+
+def rows_of(path, columns):
+    """The rows of a document's tables that have so many columns, without their heads."""
+    lines = re.findall(r'^\|(.*)\|$', (ROOT / path).read_text(encoding='utf-8'), re.MULTILINE)
+    rows = [[cell.strip() for cell in line.split('|')] for line in lines]
+    return [row for row in rows if len(row) == columns and re.fullmatch(r'[\w .]*\d', row[0])]
+
+
+def test_centres_in_the_conventions():
+    rows = rows_of('docs/conventions.md', columns=5)
+    assert [int(scale) for scale, *_ in rows] == [2, 3, 4, 8]
+    for scale, size, *centres in rows:
+        assert int(size) == default_kernel_size(int(scale))
+        expected = [kernel_centre(int(size), int(scale), convention) for convention in CONVENTIONS]
+        assert [float(centre) for centre in centres] == expected
+
+
+def gaussian(variance):
+    offset = np.arange(19) - 7.5
+    profile = np.exp(-(offset**2) / (2 * variance))
+    return np.outer(profile, profile) / profile.sum() ** 2
+
+
+def test_kernel_figures_in_the_conventions():
+    rows = rows_of('docs/conventions.md', columns=2)
+    assert len(rows) == 3
+    for label, psnr in rows:
+        variance = float(label.removeprefix('variance '))
+        assert calculate_kernel_psnr(gaussian(variance), gaussian(5)) == pytest.approx(float(psnr), abs=0.05)
+    pixel, uniform = np.zeros((19, 19)), np.full((19, 19), 1 / 19**2)
+    pixel[9, 9] = 1
+    assert calculate_kernel_psnr(pixel, uniform) == pytest.approx(25.6, abs=0.05)
+    moved = np.roll(gaussian(2), (3, 3), (0, 1))
+    assert calculate_kernel_ncc(gaussian(2), moved) == pytest.approx(1, abs=1e-3)
+    assert calculate_kernel_psnr(gaussian(2), moved) < 45
+
+
+@pytest.mark.parametrize('path', sorted((ROOT / 'options/test').glob('*.yml')), ids=lambda path: path.stem)
+def test_protocol_in_the_conventions(path):
+    options = yaml.safe_load(path.read_text(encoding='utf-8'))
+    for name, metric in options['val'].get('metrics', {}).items():
+        if name in ('psnr', 'ssim'):
+            assert metric['crop_border'] == options['scale'] and metric['test_y_channel'] is True
+
+
+def files_of_tutorial():
+    """The code blocks of the tutorial that begin with the name of a file."""
+    text = (ROOT / 'docs/tutorial.md').read_text(encoding='utf-8')
+    blocks = re.findall(r'^```\w+\n# ([\w/]+\.\w+)\n(.*?)^```', text, re.MULTILINE | re.DOTALL)
+    return dict(blocks), re.findall(r'^(python .*)$', text, re.MULTILINE)
+
+
+@pytest.fixture
+def photos(tmp_path):
+    for index in range(2):
+        write_image(tmp_path / f'photos/{index}.png', skimage.data.astronaut()[40 * index :][:48, 200:240, ::-1].copy())
+
+
+def run(command, folder):
+    """Run a command line that begins with ``python``, in a folder, with this interpreter."""
+    environment = os.environ | {'PYTHONPATH': str(folder), 'OMP_NUM_THREADS': '1'}
+    arguments = [sys.executable, *shlex.split(command)[1:]]
+    done = subprocess.run(arguments, cwd=folder, env=environment, capture_output=True, text=True, timeout=300)
+    assert done.returncode == 0, done.stderr[-2000:]
+
+
+def means(folder, name):
+    return json.loads((folder / f'results/{name}/metrics/photos.json').read_text())['means']
+
+
+def test_tutorial_inside_the_package(photos, tmp_path):
+    package = Path(dkp_plugin.__file__).parent
+    shutil.copytree(package, tmp_path / 'dkp_plugin', ignore=shutil.ignore_patterns('weights', '__pycache__'))
+    (tmp_path / 'dkp_plugin/weights').symlink_to(package / 'weights')
+    files, commands = files_of_tutorial()
+    for name, text in files.items():
+        (tmp_path / name).write_text(text)
+    first, second = (command for command in commands if '-m dkp_plugin.test' in command)
+    run(first, tmp_path)
+    run(f'{second} alternation:num_iter=1 network_g:step_size=1e-9', tmp_path)
+    # Thirty steps bring the image nearer to the truth and to the LR image than the enlarged LR image is.
+    result, start = means(tmp_path, 'isotropic'), means(tmp_path, 'isotropic_40')
+    assert result['psnr'] > start['psnr']
+    assert result['lr_psnr'] > start['lr_psnr'] + 3
+    kernel = scipy.io.loadmat(tmp_path / 'results/isotropic/kernels/photos/0.mat')['Kernel']
+    assert kernel.shape == (11, 11) and kernel.sum() == pytest.approx(1, abs=1e-6)
+    np.testing.assert_allclose(kernel, kernel.T, atol=1e-9)  # round
+
+
+def test_tutorial_outside_the_package(photos, tmp_path):
+    files, commands = files_of_tutorial()
+    for name, text in files.items():
+        (tmp_path / Path(name).name).write_text(text)
+    (command,) = (command for command in commands if 'run.py' in command)
+    run(command, tmp_path)
+    assert means(tmp_path, 'isotropic').keys() == {'psnr', 'kernel_psnr', 'lr_psnr', 'seconds'}
+
+
+def test_a_wrong_argument_of_the_tutorial_is_refused(tmp_path):
+    files, _ = files_of_tutorial()
+    for name, text in files.items():
+        (tmp_path / Path(name).name).write_text(text.replace('num_widths: 20', 'num_widths: 0'))
+    (tmp_path / 'photos').mkdir()
+    done = subprocess.run(
+        [sys.executable, 'run.py', '-opt', 'isotropic.yml'], cwd=tmp_path, capture_output=True, text=True, timeout=300
+    )
+    assert done.returncode == 2
+    (line,) = done.stderr.splitlines()
+    assert re.fullmatch(r'error: isotropic\.yml:\d+: network_k: num_widths: 0 is not allowed: .*', line)
