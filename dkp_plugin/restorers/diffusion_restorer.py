@@ -73,8 +73,6 @@ class Diffusion(Restorer):
         prior: ``compact``, the network that comes with the package; ``guided`` or ``guided_class``, the 256x256
             guided-diffusion network without and with classes, whose weights ``path: pretrain_network_g`` must name.
         num_steps: Steps of the first phase.
-        num_burn_in: Steps before them, each from the enlarged LR image with other noise of the highest level. There
-            the estimator sees images that do not follow its own kernel yet, which later ones do.
         sigma_range: Noise levels of the first phase, from high to low, in the units of [0, 1].
         num_final_steps: Steps of the second phase; 0: none.
         final_sigma_range: Noise levels of the second phase, from high to low.
@@ -94,7 +92,6 @@ class Diffusion(Restorer):
         self,
         prior: Literal['compact', 'guided', 'guided_class'] = 'compact',
         num_steps: PositiveInt = 50,
-        num_burn_in: NonNegativeInt = 4,
         sigma_range: tuple[PositiveFloat, PositiveFloat] = (1.0, 0.02),
         num_final_steps: NonNegativeInt = 10,
         final_sigma_range: tuple[PositiveFloat, PositiveFloat] = (0.02, 0.01),
@@ -115,10 +112,9 @@ class Diffusion(Restorer):
         if (prior == 'guided_class') != (label is not None):
             raise ValueError(f'label: {label} does not fit prior {prior}; guided_class needs one, the others have none')
         self.prior, self.label, self.precision = prior, label, precision
-        self.num_burn_in = num_burn_in
-        self.levels = [sigma_range[0]] * num_burn_in + noise_levels(sigma_range, num_steps)
+        self.levels = noise_levels(sigma_range, num_steps)
         self.final_levels = noise_levels(final_sigma_range, num_final_steps)
-        self.num_iter = num_burn_in + num_steps + num_final_steps
+        self.num_iter = num_steps + num_final_steps
         self.freeze_sigma, self.sampler, self.data_step, self.augment = freeze_sigma, sampler, data_step, augment
         self.error_exponent, self.num_chains = error_exponent, num_chains
         self.net: torch.nn.Module | None = None
@@ -139,8 +135,8 @@ class Diffusion(Restorer):
         self.dtype = compute_dtype(self.precision, lq.device)
         size = tuple(degradation.scale * side for side in lq.shape[-2:])
         self.spectrum = error_spectra(size, [self.error_exponent], lq.device)[0]
-        self.enlarged = degradation.enlarge(lq).clamp(0, 1).expand(self.num_chains, -1, -1, -1)
-        self.x_t = self.enlarged + self.levels[0] * self._noise(self.enlarged)
+        x0 = degradation.enlarge(lq).clamp(0, 1).expand(self.num_chains, -1, -1, -1)
+        self.x_t = x0 + self.levels[0] * self._noise(x0)
         self._denoise(self.levels[0])
 
     def forward(self) -> Tensor:
@@ -149,15 +145,13 @@ class Diffusion(Restorer):
     def step(self, kernel: Tensor) -> dict[str, Tensor]:
         sigma = self._level(self.iteration)
         innovation = self.degradation.A(self.x0, kernel) - self.lq
-        x0 = self.enlarged if self.iteration < self.num_burn_in else self._make_consistent(kernel, sigma)
+        x0 = self._make_consistent(kernel, sigma)
         self.iteration += 1
         if self.iteration == self.num_iter:
             self.x0 = x0
         else:
             sigma_next = self._level(self.iteration)
-            if self.iteration <= self.num_burn_in:
-                self.x_t = self.enlarged + sigma_next * self._noise(x0)
-            elif self.iteration < len(self.levels):
+            if self.iteration < len(self.levels):
                 self.x_t = reverse_step(self.x_t, x0, sigma, sigma_next, self._noise(x0), self.sampler)
             else:
                 self.x_t = x0.mean(0, keepdim=True)
