@@ -8,6 +8,7 @@ from pydantic import BaseModel, ConfigDict, NonNegativeFloat
 
 from dkp_plugin.errors import OptionError
 from dkp_plugin.file_io import KERNEL_SUFFIXES
+from dkp_plugin.options import BlindSROptions, nearest
 
 PRESETS = ('fast', 'balanced', 'paper')
 FAMILIES = ('gaussian', 'motion', 'free')
@@ -114,8 +115,11 @@ def take_options(options: Options, changes: Options) -> Options:
         changes: Choices that are given beside it: ``scale``, ``seed``, ``noise``, ``convention``.
 
     Raises:
-        OptionError: for blocks that are none.
+        OptionError: for a key that is unknown, and for blocks that are none.
     """
+    for key in options:
+        if key not in BlindSROptions.model_fields:
+            raise OptionError(f'{key}: unknown key, {nearest(str(key), BlindSROptions.model_fields)}')
     taken = {key: options[key] for key in BLOCKS if options.get(key) is not None}
     path, degradation = taken.pop('path', {}), taken.get('degradation', {})
     for key, block in (('path', path), ('degradation', degradation)):

@@ -124,10 +124,18 @@ def test_mistakes_end_with_status_2_and_one_line(arguments, message, photos, opt
     assert status == 2 and not (tmp_path / 'out').exists()
 
 
-def test_a_wrong_option_is_told_with_file_and_line(photos, tmp_path, capsys):
-    (tmp_path / 'wrong.yml').write_text(CHEAP.replace('source: delta', 'sauce: delta'))
+@pytest.mark.parametrize(
+    ('right', 'wrong', 'message'),
+    [
+        ('source', 'sauce', ':4: network_k: sauce: unknown key of FixedKernel, did you mean source?'),
+        ('network_g', 'network_q', ':5: network_q: unknown key, did you mean network_k?'),
+        ('scale: 2', 'scale: 5', ':3: scale: 5 is not allowed: input should be 2, 3, 4 or 8'),
+    ],
+)
+def test_a_wrong_option_is_told_with_file_and_line(right, wrong, message, photos, tmp_path, capsys):
+    (tmp_path / 'wrong.yml').write_text(CHEAP.replace(right, wrong))
     assert run(photos, '-o', tmp_path / 'out', '--opt', tmp_path / 'wrong.yml') == 2
-    assert 'wrong.yml:4: network_k: sauce: unknown key of FixedKernel, did you mean source?' in capsys.readouterr().err
+    assert f'wrong.yml{message}' in capsys.readouterr().err
 
 
 def test_processes_share_the_images_and_make_the_same_files(photos, options, tmp_path, monkeypatch):
