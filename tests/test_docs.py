@@ -96,6 +96,11 @@ def test_links_lead_to_files(path):
         assert target.startswith('https://') or (path.parent / target).exists(), target
 
 
+def test_hooks_have_the_tested_version_of_ruff():
+    (pin,) = re.findall(r'^(ruff==\S+)', (ROOT / 'constraints.txt').read_text(), re.MULTILINE)
+    assert set(re.findall(r'ruff==[\d.]+', (ROOT / '.pre-commit-config.yaml').read_text())) == {pin}
+
+
 def rows_of(path, columns):
     """The rows of a document's tables that have so many columns, without their heads."""
     lines = re.findall(r'^\|(.*)\|$', (ROOT / path).read_text(encoding='utf-8'), re.MULTILINE)
