@@ -153,7 +153,7 @@ def test_tiles_of_a_prior_agree_with_the_whole():
     """The stated bound: beside the seams no more than elsewhere, and on average below one level of 255."""
     pixels = small_photo(88, 4)
     opt = make_options(Choices(scale=2, noise=0)) | {'network_k': {'type': 'FixedKernel', 'source': 'bicubic'}}
-    opt |= {'network_g': {'type': 'Diffusion', 'num_steps': 5, 'num_burn_in': 0, 'num_final_steps': 3}}
+    opt |= {'network_g': {'type': 'Diffusion', 'num_steps': 5, 'num_final_steps': 3}}
     whole = Restoration(opt, 'cpu', 1024)(pixels).image.astype(float)
     tiled = Restoration(opt, 'cpu', 128)(pixels).image.astype(float)
     difference = np.abs(tiled - whole).mean(2)
