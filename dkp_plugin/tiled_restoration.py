@@ -71,6 +71,17 @@ def tile_places(size: tuple[int, int], tile: int, scale: int) -> list[tuple[slic
     return [(row, column) for row in rows for column in columns]
 
 
+def even_tile(size: tuple[int, int], tile: int) -> int:
+    """The smallest tile of which no more are needed: less overlap, less work.
+
+    Args:
+        size: Height and width of the HR image.
+        tile: Side of a tile in HR pixels.
+    """
+    counts = [len(tile_starts(length, tile, OVERLAP)) for length in size]
+    return max(-(-(length + (num - 1) * OVERLAP) // num) for length, num in zip(size, counts, strict=True))
+
+
 def restore_in_tiles(
     restore: Callable[[Tensor], Tensor], restorer: Restorer, lq: Tensor, tile: int, scale: int
 ) -> Tensor:
@@ -91,7 +102,7 @@ def restore_in_tiles(
         HR image, (1, C, s h, s w) in [0, 1].
     """
     if has_tiles(restorer):
-        with tiled(restorer, tile):
+        with tiled(restorer, even_tile(tuple(scale * side for side in lq.shape[-2:]), tile)):
             return restore(lq)
     total = lq.new_zeros(*lq.shape[:2], *(scale * side for side in lq.shape[-2:]))
     weights = torch.zeros_like(total[:, :1])

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from dkp_plugin.tiled_restoration import most_informative_crop, raised_cosine, tile_places
+from dkp_plugin.tiled_restoration import even_tile, most_informative_crop, raised_cosine, tile_places
 
 
 def test_the_part_with_the_edges_is_chosen(rng):
@@ -28,3 +28,9 @@ def test_windows_are_positive_and_those_of_neighbours_sum_up():
     window = raised_cosine(7)
     expected = [0.1464466, 0.5, 0.8535534, 1.0, 0.8535534, 0.5, 0.1464466]  # sin^2(pi i / 8)
     torch.testing.assert_close(window, torch.tensor(expected))
+
+
+def test_tiles_are_no_larger_than_their_number_asks_for():
+    assert even_tile((1264, 1672), 1024) == 868  # two tiles that share 64 pixels: 2 * 868 - 64 = 1672
+    assert even_tile((1264, 500), 1024) == 664
+    assert even_tile((2000, 2000), 1032) == 1032
