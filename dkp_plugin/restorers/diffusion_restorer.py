@@ -131,16 +131,19 @@ class Diffusion(Restorer):
         if self.net is None:
             self.load(None)
         self.net.to(lq.device)
-        self.lq, self.degradation, self.generator, self.iteration = lq, degradation, generator, 0
+        self.degradation, self.generator, self.iteration = degradation, generator, 0
+        # The network knows colours and noise that differs between them, so a gray image becomes three equal channels.
+        self.is_gray, self.lq = lq.shape[1] == 1, lq.expand(-1, 3, -1, -1)
         self.dtype = compute_dtype(self.precision, lq.device)
         size = tuple(degradation.scale * side for side in lq.shape[-2:])
         self.spectrum = error_spectra(size, [self.error_exponent], lq.device)[0]
-        x0 = degradation.enlarge(lq).clamp(0, 1).expand(self.num_chains, -1, -1, -1)
+        x0 = degradation.enlarge(self.lq).clamp(0, 1).expand(self.num_chains, -1, -1, -1)
         self.x_t = x0 + self.levels[0] * self._noise(x0)
         self._denoise(self.levels[0])
 
     def forward(self) -> Tensor:
-        return self.x0.mean(0, keepdim=True).clamp(0, 1)
+        x0 = self.x0.mean(0, keepdim=True).clamp(0, 1)
+        return x0.mean(1, keepdim=True) if self.is_gray else x0
 
     def step(self, kernel: Tensor) -> dict[str, Tensor]:
         sigma = self._level(self.iteration)
@@ -169,13 +172,12 @@ class Diffusion(Restorer):
         return torch.randn(like.shape, generator=self.generator).to(like)
 
     def _denoise(self, sigma: float) -> None:
-        """Set the denoised image; gray images are shown to the network as gray colours."""
+        """Set the denoised image."""
         index = int(torch.randint(8, (), generator=self.generator)) if self.augment else 0
-        x_t = transform(self.x_t, index).expand(-1, 3, -1, -1)
+        x_t = transform(self.x_t, index)
         with torch.no_grad():
             x0 = self.net.denoise(x_t, torch.full((len(x_t),), sigma, device=x_t.device), self.dtype, self.label)
-        x0 = transform_back(x0, index)
-        self.x0 = x0 if self.lq.shape[1] == 3 else x0.mean(1, keepdim=True)
+        self.x0 = transform_back(x0, index)
 
     def _make_consistent(self, kernel: Tensor, sigma: float) -> Tensor:
         if self.data_step == 'closed_form':
