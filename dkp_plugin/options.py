@@ -5,6 +5,7 @@ import difflib
 import inspect
 import re
 from collections.abc import Iterable, Mapping
+from importlib.util import find_spec
 from typing import Annotated, Any, Literal, TypeVar, get_args
 
 import torch
@@ -323,6 +324,8 @@ def check_options(opt: Mapping[str, Any]) -> None:
         OptionError: for the first mistake.
     """
     get_registered(MODEL_REGISTRY, {'type': opt.get('model_type')}, 'model_type')
+    if (opt.get('logger') or {}).get('use_tb_logger') and find_spec('tensorboard') is None:
+        raise OptionError('logger: use_tb_logger: True is not possible: pip install tensorboard first, or say false')
     if opt['model_type'] != 'BlindSRModel':
         return
     options = parse_section(BlindSROptions, opt, '')

@@ -92,7 +92,7 @@ def judge(y: Tensor, lq: Tensor, expected_kernel_psnr: float | None, noise: floa
     unexplained = -10 * math.log10(max(error - noise**2, 1e-10))
     doubts = []
     if unexplained < LOW_LR_PSNR:
-        doubts.append(f'the result, degraded again, is only {lr_psnr:.1f} dB from the photograph')
+        doubts.append(f'the result, degraded again, is only {lr_psnr:.1f} dB from the input')
     if expected_kernel_psnr is not None and expected_kernel_psnr < LOW_KERNEL_PSNR:
-        doubts.append(f'the kernels that explain the photograph spread by {expected_kernel_psnr:.1f} dB')
+        doubts.append(f'the kernels that explain the input spread by {expected_kernel_psnr:.1f} dB')
     return Confidence(lr_psnr, expected_kernel_psnr, doubts)

@@ -149,3 +149,8 @@ def test_no_file_is_read_by_an_unsafe_loader():
     assert not re.findall(r'yaml\.(?:load|unsafe_load|full_load)\(|(?<![.\w])(?:exec|eval)\(', text)
     with pytest.raises(yaml.constructor.ConstructorError):
         yaml.safe_load('!!python/name:os.system')
+
+
+def test_images_are_saved_unless_a_test_says_otherwise(tmp_path):
+    assert complete(minimal(path={}), tmp_path)['val'] == {'save_img': True}
+    assert complete(minimal(path={}, val={'save_img': False, 'pbar': True}), tmp_path)['val']['save_img'] is False

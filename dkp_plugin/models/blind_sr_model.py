@@ -3,7 +3,7 @@
 import sys
 import time
 from contextlib import suppress
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +26,6 @@ from dkp_plugin.file_io import decode_image, read_kernel, write_image, write_jso
 from dkp_plugin.fingerprint import fingerprint
 from dkp_plugin.interruption import stop_if_requested
 from dkp_plugin.metrics.evaluate import evaluate, metric_data
-from dkp_plugin.metrics.kernel_metric import calculate_lr_psnr
 from dkp_plugin.models.progress import Progress
 from dkp_plugin.models.provenance import Provenance
 from dkp_plugin.models.records import Records, peak_memory
@@ -36,8 +35,8 @@ from dkp_plugin.non_blind import restore_with_kernel
 from dkp_plugin.options import BlindSROptions, build_final_restorer, build_network, build_restorer, parse_section
 from dkp_plugin.out_of_memory import TILES, describe_out_of_memory, has_tiles, is_out_of_memory, tiled
 from dkp_plugin.processes import divide, is_main, merge
+from dkp_plugin.verdict import judge
 
-LOW_LR_PSNR, LOW_KERNEL_PSNR = 35.0, 50.0  # dB; below, a result is not to be trusted
 ATTEMPTS = 2  # an optimisation that diverges starts once more, with other random numbers
 
 
@@ -130,7 +129,7 @@ class BlindSRModel(BaseModel):
             disable=not self.options.val.pbar,
             mininterval=0.5 if sys.stderr.isatty() else 10,
         )
-        degradation = self._degradation_of_image()
+        degradation = self.image_degradation = self._degradation_of_image()
         self.progress = progress = checkpoint.beside
 
         def note(iteration: int) -> None:
@@ -291,24 +290,19 @@ class BlindSRModel(BaseModel):
             'peak_memory_mib': peak_memory(self.device),
             'seed': self.options.manual_seed,
             'oracle': isinstance(self.net_k, FixedKernel) and self.net_k.is_oracle,
-            **self._confidence(data),
+            **self._confidence(),
             **({} if self.tile is None else {'tile': self.tile}),
             'num_iter': self.result.num_iter,
             'best_iter': self.result.best_iter,
         }
 
-    def _confidence(self, data: dict[str, Any]) -> dict[str, Any]:
+    def _confidence(self) -> dict[str, Any]:
         """What can be said of the result without a truth; warn where it is little."""
-        lr_psnr = calculate_lr_psnr(**{key: data[key] for key in ('img', 'lq', 'kernel', 'scale')})
-        expected = self.result.expected_kernel_psnr
-        doubts = []
-        if lr_psnr < LOW_LR_PSNR:
-            doubts.append(f'the result, degraded again, is only {lr_psnr:.1f} dB from the LR image')
-        if expected is not None and expected < LOW_KERNEL_PSNR:
-            doubts.append(f'the kernels that explain it spread by {expected:.1f} dB')
-        if doubts:
-            get_root_logger().warning(f'{self.image_name}: low confidence: {"; ".join(doubts)}')
-        return {'confidence': {'lr_psnr': lr_psnr, 'expected_kernel_psnr': expected, 'doubts': doubts}}
+        y = self.image_degradation.A(self.output, self.kernel)
+        confidence = judge(y, self.lq, self.result.expected_kernel_psnr, self.image_degradation.noise)
+        if confidence.is_low:
+            get_root_logger().warning(f'{self.image_name}: low confidence: {"; ".join(confidence.doubts)}')
+        return {'confidence': asdict(confidence)}
 
     def _save_result(self, dataset_name: str) -> None:
         """Write the image where BasicSR puts it, and kernel, curve and progress in folders of their own."""
