@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from dkp_plugin.alternation import AlternationResult, alternate, image_generator
+from dkp_plugin.checkpoints import Checkpoint
 from dkp_plugin.degradation import Degradation
 from dkp_plugin.errors import DivergenceError, ImageError, OptionError
 from dkp_plugin.estimators.base import KernelEstimator
@@ -190,6 +191,7 @@ class Restoration:
         jpeg_quality: int | None = None,
         on_progress: OnProgress | None = None,
         on_inspection: Callable[[Inspection], None] = lambda inspection: None,
+        open_checkpoint: Callable[[int], Checkpoint] | None = None,
     ) -> RestorationResult:
         """Restore a photograph.
 
@@ -199,6 +201,8 @@ class Restoration:
             jpeg_quality: Of the file that the photograph comes from, if that was JPEG.
             on_progress: See :func:`restore`.
             on_inspection: Called, before the work, with what the photograph itself says.
+            open_checkpoint: Gives, for each attempt, counted from 0, the file from which estimator and restorer go on
+                after an interruption; tiles have none.
 
         Raises:
             ImageError: for pixels that cannot be used, and where the memory is too small.
@@ -216,7 +220,7 @@ class Restoration:
         if self.options.degradation.noise == 'auto':
             degradation = replace(degradation, noise=inspection.error / 255)
         margin = self._margin()
-        job = _Job(self, name, degradation, on_progress or (lambda done, total: None))
+        job = _Job(self, name, degradation, on_progress or (lambda done, total: None), open_checkpoint)
         try:
             result = job.run(mirror_border(lq, margin))
         except (RuntimeError, MemoryError) as error:
@@ -244,8 +248,16 @@ class Restoration:
 class _Job:
     """One photograph in work: everything that goes into each of its alternations."""
 
-    def __init__(self, plan: Restoration, name: str, degradation: Degradation, on_progress: OnProgress) -> None:
+    def __init__(
+        self,
+        plan: Restoration,
+        name: str,
+        degradation: Degradation,
+        on_progress: OnProgress,
+        open_checkpoint: Callable[[int], Checkpoint] | None,
+    ) -> None:
         self.plan, self.name, self.degradation, self.on_progress = plan, name, degradation, on_progress
+        self.open_checkpoint = open_checkpoint
         self.steps = plan.restorer.num_iter or plan.options.alternation.num_iter
         self.done = self.total = 0
 
@@ -275,7 +287,8 @@ class _Job:
         plan, scale, self.done = self.plan, self.degradation.scale, 0
         if scale * max(lq.shape[-2:]) <= tile:
             self.total = self.steps
-            result = self._alternate(plan.estimator, lq)
+            checkpoint = self.open_checkpoint and self.open_checkpoint(self.attempt)
+            result = self._alternate(plan.estimator, lq, checkpoint)
             if plan.final_restorer is not None:
                 result.x = self._finish(lq, result.kernel)
             return result
@@ -296,7 +309,9 @@ class _Job:
     def _generator(self) -> torch.Generator:
         return image_generator(self.plan.options.manual_seed, self.name, self.attempt)
 
-    def _alternate(self, estimator: KernelEstimator, lq: Tensor) -> AlternationResult:
+    def _alternate(
+        self, estimator: KernelEstimator, lq: Tensor, checkpoint: Checkpoint | None = None
+    ) -> AlternationResult:
         before = self.done
 
         def note(iteration: int) -> None:
@@ -315,4 +330,5 @@ class _Job:
                 options.alternation.averaging,
                 options.build_early_stopping(),
                 on_iteration=note,
+                checkpoint=checkpoint,
             )

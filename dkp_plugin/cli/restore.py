@@ -2,6 +2,7 @@
 
 import argparse
 import json
+import logging
 import os
 import sys
 import time
@@ -16,6 +17,7 @@ from tqdm import tqdm
 
 from dkp_plugin import __version__
 from dkp_plugin.api import Restoration, choose_device
+from dkp_plugin.checkpoints import Checkpoint
 from dkp_plugin.cli.inputs import Item, find_items, output_folder
 from dkp_plugin.cli.progress import Progress, format_seconds
 from dkp_plugin.cli.report import write_report
@@ -24,7 +26,7 @@ from dkp_plugin.degradation import SCALES
 from dkp_plugin.errors import ImageError, OptionError, UserError
 from dkp_plugin.file_io import write_json, write_kernel
 from dkp_plugin.fingerprint import fingerprint
-from dkp_plugin.interruption import Interrupted, stop_if_requested, stopping_gently
+from dkp_plugin.interruption import Interrupted, stop_if_requested, stop_is_requested, stopping_gently
 from dkp_plugin.option_files import read_option_file
 from dkp_plugin.options import parse_section
 from dkp_plugin.photo_io import MAX_PIXELS, check_format, photo_size, read_photo, write_photo
@@ -35,7 +37,7 @@ from dkp_plugin.verdict import Inspection
 
 STATUSES = ('done', 'skipped', 'failed')
 LONG = ('kernel', 'curve')  # parts of a record that only the report wants
-KEPT = 'finished images are kept, the same command goes on'
+KEPT = 'what is finished is kept, the same command goes on'
 EPILOG = """\
 A second run skips what is finished. Under torchrun or srun the images are shared among the processes.
 Exit status: 0; 1 if images failed, the others are done; 2 after a mistake; 130, 143 after Ctrl-C, SIGTERM.
@@ -178,6 +180,17 @@ def _reason(error: Exception, source: Path) -> str:
     return reason if str(source) in reason else f'{source}: {reason}'
 
 
+class _Lines(logging.Handler):
+    """Brings what a checkpoint has to say between the lines of the progress."""
+
+    def __init__(self, progress: Progress) -> None:
+        super().__init__()
+        self.progress = progress
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self.progress.write(record.getMessage())
+
+
 class _Worker:
     """Restores one image after the other and writes down what was done."""
 
@@ -187,6 +200,9 @@ class _Worker:
         self.arguments, self.restoration, self.options, self.progress = arguments, restoration, options, progress
         files = (options['network_k'].get('source'), options.get('path', {}).get('pretrain_network_g'))
         files += ((options.get('restorer') or {}).get('pretrain'),)
+        self.is_stopping = False
+        self.logger = logging.Logger('dkp-restore')
+        self.logger.addHandler(_Lines(progress))
         self.files = [Path(file).expanduser() for file in files if file is not None and os.path.isfile(file)]
 
     def __call__(self, item: Item) -> dict[str, Any]:
@@ -221,10 +237,18 @@ class _Worker:
                 self.progress.write(f'{item.source.name}: kernel estimate unreliable because {doubt}')
 
         def step(done: int, total: int) -> None:
-            stop_if_requested()
+            # A loop that has a checkpoint saves its state and stops by itself before it comes here once more.
+            if self.is_stopping:
+                stop_if_requested()
+            self.is_stopping = stop_is_requested()
             self.progress.step(done, total)
 
-        result = self.restoration(photo.pixels, item.source.stem, photo.jpeg_quality, step, warn)
+        def open_checkpoint(attempt: int) -> Checkpoint:
+            identity = fingerprint(wanted['fingerprint'], attempt, torch.__version__, self.restoration.device.type)
+            return Checkpoint(saved_state, identity, self.restoration.options.val.checkpoint_freq, self.logger)
+
+        saved_state = item.record.with_suffix('.pt')
+        result = self.restoration(photo.pixels, item.source.stem, photo.jpeg_quality, step, warn, open_checkpoint)
         if self.arguments.save_kernel:
             degradation = self.restoration.degradation
             kernel = torch.from_numpy(result.kernel)[None, None]
@@ -244,6 +268,7 @@ class _Worker:
             'curve': result.curve,
         }
         write_json(item.record, record)
+        saved_state.unlink(missing_ok=True)
         return record
 
     def _tell(self, record: dict[str, Any]) -> None:

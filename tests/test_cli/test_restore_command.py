@@ -166,7 +166,7 @@ def start(*arguments: object) -> subprocess.Popen:
 
 
 def wait_for(condition) -> None:
-    deadline = time.monotonic() + 120
+    deadline = time.monotonic() + 300
     while not condition():
         assert time.monotonic() < deadline
         time.sleep(0.02)
@@ -183,7 +183,7 @@ def test_a_signal_stops_within_five_seconds(signum, status, photos, tmp_path):
     _, text = process.communicate(timeout=30)
     assert process.returncode == status and time.monotonic() - begin < 5
     lines = [line for line in text.splitlines() if 'kernel estimate' not in line]
-    assert lines == ['interrupted; finished images are kept, the same command goes on']
+    assert lines == ['interrupted; what is finished is kept, the same command goes on']
     assert not list((tmp_path / 'out').rglob('*.png'))
 
 
@@ -200,3 +200,23 @@ def test_after_a_kill_the_rest_is_done_with_the_same_bytes(photos, tmp_path):
     assert run(photos, '-o', tmp_path / 'killed', *arguments) == 0
     assert run(photos, '-o', tmp_path / 'whole', *arguments) == 0
     assert contents(tmp_path / 'killed') == contents(tmp_path / 'whole')
+
+
+def test_an_image_that_was_interrupted_goes_on_from_its_last_state(photos, tmp_path):
+    options = tmp_path / 'short.yml'
+    options.write_text(LONG.replace('100000', '200') + 'val: {checkpoint_freq: 10}\n')
+    arguments = [photos / 'a.png', '--opt', options, '--device', 'cpu']
+    process = start(*arguments, '-o', tmp_path / 'broken')
+    wait_for(lambda: list((tmp_path / 'broken/.dkp').glob('*.pt')))
+    process.kill()
+    process.communicate()
+    assert not list((tmp_path / 'broken').rglob('*.png'))
+    finished = subprocess.run(
+        [sys.executable, '-m', 'dkp_plugin.cli.restore', *map(str, [*arguments, '-o', tmp_path / 'broken'])],
+        capture_output=True,
+        text=True,
+    )
+    assert finished.returncode == 0 and re.search(r'going on after iteration \d+0, from', finished.stderr)
+    assert run(*arguments, '-o', tmp_path / 'whole') == 0
+    assert contents(tmp_path / 'broken') == contents(tmp_path / 'whole')
+    assert not list((tmp_path / 'broken/.dkp').glob('*.pt'))
