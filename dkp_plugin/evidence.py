@@ -80,7 +80,7 @@ def error_gain(kernels: Tensor, spectra: Tensor, scale: int, index: Tensor | Non
     right = _dft_matrix(columns, scale * width, kernels)
     otf = left @ kernels.squeeze(1).to(left.dtype) @ right.T
     spectra = spectra[:, :, columns.to(spectra.device)]
-    power = torch.view_as_real(otf).square().sum(-1) * (spectra if index is None else spectra[index])
+    power = (otf.real.square() + otf.imag.square()) * (spectra if index is None else spectra[index])
     return power.view(-1, scale, height, scale, half).mean((1, 3))
 
 
