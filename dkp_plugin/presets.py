@@ -15,8 +15,9 @@ FAMILIES = ('gaussian', 'motion', 'free')
 
 BLOCKS = (  # of an option file, that are of use for photographs
     *('model_type', 'scale', 'manual_seed', 'degradation', 'network_k', 'network_g', 'alternation'),
-    *('early_stopping', 'restorer', 'path'),
+    *('early_stopping', 'restorer', 'path', 'val'),
 )
+KEYS = {'path': ('pretrain_network_g',), 'val': ('checkpoint_freq',)}  # of blocks of which the rest is of no use
 
 Options = dict[str, Any]
 
@@ -121,14 +122,15 @@ def take_options(options: Options, changes: Options) -> Options:
         if key not in BlindSROptions.model_fields:
             raise OptionError(f'{key}: unknown key, {nearest(str(key), BlindSROptions.model_fields)}')
     taken = {key: options[key] for key in BLOCKS if options.get(key) is not None}
-    path, degradation = taken.pop('path', {}), taken.get('degradation', {})
-    for key, block in (('path', path), ('degradation', degradation)):
-        if not isinstance(block, dict):
+    for key in ('degradation', *KEYS):
+        if not isinstance(block := taken.setdefault(key, {}), dict):
             raise OptionError(f'{key}: {block!r} is not a block of options')
+    taken |= {block: {key: taken[block][key] for key in keys if key in taken[block]} for block, keys in KEYS.items()}
     taken |= {'name': 'photographs', 'num_gpu': 0, 'datasets': {}, 'manual_seed': taken.get('manual_seed', 0)}
-    taken['path'] = {key: path[key] for key in ('pretrain_network_g',) if key in path}
     taken |= {key: changes[name] for key, name in (('scale', 'scale'), ('manual_seed', 'seed')) if name in changes}
-    taken['degradation'] = degradation | {key: changes[key] for key in ('noise', 'convention') if key in changes}
+    taken['degradation'] = taken['degradation'] | {
+        key: changes[key] for key in ('noise', 'convention') if key in changes
+    }
     return taken
 
 

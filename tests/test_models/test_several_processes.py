@@ -14,6 +14,8 @@ import yaml
 
 OUTPUTS = ('visualization', 'kernels', 'curves')
 NOT_COMPARED = ('seconds', 'peak_memory_mib')
+# As many threads in each case: sums over several threads are rounded in another order on some processors.
+ENVIRONMENT = {**os.environ, 'OMP_NUM_THREADS': '1', 'PYTHONWARNINGS': 'ignore'}
 
 
 @pytest.fixture
@@ -30,13 +32,12 @@ def folder(options, benchmark, tmp_path):
 def torchrun(folder: Path, num: int, *arguments: str) -> subprocess.Popen:
     command = [sys.executable, '-m', 'torch.distributed.run', '--standalone', f'--nproc_per_node={num}', *arguments]
     command += ['-m', 'dkp_plugin.test', '-opt', 'options.yml', '--launcher', 'pytorch']
-    environment = {**os.environ, 'OMP_NUM_THREADS': '1', 'PYTHONWARNINGS': 'ignore'}
-    return subprocess.Popen(command, cwd=folder, env=environment, stderr=subprocess.PIPE, text=True)
+    return subprocess.Popen(command, cwd=folder, env=ENVIRONMENT, stderr=subprocess.PIPE, text=True)
 
 
 def run_alone(folder: Path) -> int:
     command = [sys.executable, '-m', 'dkp_plugin.test', '-opt', 'options.yml']
-    return subprocess.run(command, cwd=folder, capture_output=True, check=False).returncode
+    return subprocess.run(command, cwd=folder, env=ENVIRONMENT, capture_output=True, check=False).returncode
 
 
 def outputs(folder: Path) -> dict[str, bytes]:
