@@ -1,6 +1,7 @@
 """The loop of every system here: estimator and restorer take turns, each seeing only what the other has made."""
 
 import hashlib
+import itertools
 import math
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -15,6 +16,7 @@ from dkp_plugin.errors import DivergenceError
 from dkp_plugin.estimators.base import KernelEstimator
 from dkp_plugin.restorers.base import Restorer
 
+ATTEMPTS = 2  # an optimisation that diverges starts once more, with other random numbers
 CHECK_INTERVAL = 10  # iterations between looks at the losses; on a GPU each look waits for the device
 
 
@@ -62,6 +64,28 @@ def image_generator(manual_seed: int, image_name: str, attempt: int = 0) -> torc
     """
     digest = hashlib.sha256(f'{manual_seed}/{image_name}/{attempt}'.encode()).digest()
     return torch.Generator().manual_seed(int.from_bytes(digest[:7], 'big'))
+
+
+def try_again(
+    run: Callable[[int], AlternationResult], image_name: str, warn: Callable[[str], object] = lambda message: None
+) -> AlternationResult:
+    """Run an optimisation, and again as long as it diverges, ``ATTEMPTS`` times in all.
+
+    Args:
+        run: Takes the number of the attempt, counted from 0, for :func:`image_generator`.
+        image_name: For the messages.
+        warn: Hears of an attempt that is given up.
+
+    Raises:
+        DivergenceError: if every attempt ended in numbers that are not finite.
+    """
+    for attempt in itertools.count():
+        try:
+            return run(attempt)
+        except DivergenceError as error:
+            if attempt + 1 == ATTEMPTS:
+                raise DivergenceError(f'{image_name}: {error}, in each of {ATTEMPTS} attempts') from None
+            warn(f'{image_name}: {error}; starting again with other random numbers')
 
 
 def alternate(

@@ -4,6 +4,7 @@ import os
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
@@ -11,10 +12,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from dkp_plugin.alternation import AlternationResult, alternate, image_generator
+from dkp_plugin.alternation import AlternationResult, alternate, image_generator, try_again
 from dkp_plugin.checkpoints import Checkpoint
 from dkp_plugin.degradation import Degradation
-from dkp_plugin.errors import DivergenceError, ImageError, OptionError
+from dkp_plugin.errors import ImageError, OptionError
 from dkp_plugin.estimators.base import KernelEstimator
 from dkp_plugin.estimators.fixed_kernel_estimator import SIMPLE, FixedKernel
 from dkp_plugin.file_io import read_kernel
@@ -45,7 +46,6 @@ from dkp_plugin.verdict import Confidence, Inspection, inspect, judge
 
 MIN_SIDE = 16  # LR pixels
 MIN_TILE, AUTO_TILES = 128, (1024, 512)  # HR pixels; with a prior that works in tiles, and without
-ATTEMPTS = 2  # an optimisation that diverges starts once more, with other random numbers
 
 OnProgress = Callable[[int, int], None]  # called with the steps done and the steps in all
 
@@ -266,7 +266,7 @@ class _Job:
         tile = self.plan.tile
         while True:
             try:
-                return self._run_attempts(lq, tile)
+                return try_again(partial(self._run_once, lq, tile), self.name or 'image')
             except (RuntimeError, MemoryError) as error:
                 if not is_out_of_memory(error) or tile // 2 < MIN_TILE:
                     raise
@@ -274,17 +274,8 @@ class _Job:
             if self.plan.device.type == 'cuda':
                 torch.cuda.empty_cache()
 
-    def _run_attempts(self, lq: Tensor, tile: int) -> AlternationResult:
-        for self.attempt in range(ATTEMPTS):
-            try:
-                return self._run_once(lq, tile)
-            except DivergenceError as error:
-                if self.attempt + 1 == ATTEMPTS:
-                    raise DivergenceError(f'{self.name or "image"}: {error}, in each of {ATTEMPTS} attempts') from None
-        raise AssertionError
-
-    def _run_once(self, lq: Tensor, tile: int) -> AlternationResult:
-        plan, scale, self.done = self.plan, self.degradation.scale, 0
+    def _run_once(self, lq: Tensor, tile: int, attempt: int) -> AlternationResult:
+        plan, scale, self.done, self.attempt = self.plan, self.degradation.scale, 0, attempt
         if scale * max(lq.shape[-2:]) <= tile:
             self.total = self.steps
             checkpoint = self.open_checkpoint and self.open_checkpoint(self.attempt)

@@ -10,7 +10,7 @@ from dkp_plugin.degradation import Degradation
 from dkp_plugin.estimators.base import KernelEstimator
 from dkp_plugin.out_of_memory import OVERLAP, has_tiles, tiled
 from dkp_plugin.restorers.base import Restorer
-from dkp_plugin.tiling import tile_starts
+from dkp_plugin.tiling import blending_window, tile_starts
 
 
 class FoundKernel(KernelEstimator):
@@ -53,11 +53,6 @@ def most_informative_crop(lq: Tensor, side: int) -> Tensor:
     return lq[..., row * stride :, column * stride :][..., :height, :width]
 
 
-def raised_cosine(length: int) -> Tensor:
-    """Weights (length,) of a tile's pixels, positive, that go smoothly to zero beyond its ends."""
-    return torch.hann_window(length + 2, periodic=False)[1:-1]
-
-
 def tile_places(size: tuple[int, int], tile: int, scale: int) -> list[tuple[slice, slice]]:
     """Rows and columns of the tiles that cover an LR image.
 
@@ -89,7 +84,7 @@ def restore_in_tiles(
 
     A restorer with an image prior denoises tile by tile, at every step anew, and takes all other steps on the whole
     image; so its tiles share noise and data step. Any other restorer does each tile for itself, and the results are
-    blended by raised cosines.
+    blended.
 
     Args:
         restore: Restores an LR image by ``restorer``, from the same random numbers each time.
@@ -108,7 +103,7 @@ def restore_in_tiles(
     weights = torch.zeros_like(total[:, :1])
     for place in tile_places(tuple(lq.shape[-2:]), tile, scale):
         x = restore(lq[(..., *place)])
-        window = torch.outer(*(raised_cosine(side) for side in x.shape[-2:])).to(x)
+        window = torch.outer(*(blending_window(side) for side in x.shape[-2:])).to(x)
         hr_place = (..., *(slice(scale * part.start, scale * part.stop) for part in place))
         total[hr_place] += window * x
         weights[hr_place] += window

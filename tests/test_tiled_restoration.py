@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from dkp_plugin.tiled_restoration import even_tile, most_informative_crop, raised_cosine, tile_places
+from dkp_plugin.tiled_restoration import even_tile, most_informative_crop, tile_places
 
 
 def test_the_part_with_the_edges_is_chosen(rng):
@@ -22,12 +22,6 @@ def test_tiles_cover_everything_and_overlap():
         covered[place] += 1
         assert covered[place].shape == (32, 32)
     assert covered.min() == 1 and covered.max() >= 4
-
-
-def test_windows_are_positive_and_those_of_neighbours_sum_up():
-    window = raised_cosine(7)
-    expected = [0.1464466, 0.5, 0.8535534, 1.0, 0.8535534, 0.5, 0.1464466]  # sin^2(pi i / 8)
-    torch.testing.assert_close(window, torch.tensor(expected))
 
 
 def test_tiles_are_no_larger_than_their_number_asks_for():

@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import nn
 
-from dkp_plugin.tiling import TiledPrior, tile_starts
+from dkp_plugin.tiling import TiledPrior, blending_window, tile_starts
 
 
 class Pointwise(nn.Module):
@@ -44,3 +44,7 @@ def test_a_small_image_is_one_tile(rng):
     net = Pointwise()
     TiledPrior(net).denoise(torch.rand(1, 3, 40, 60, generator=rng), torch.ones(1))
     assert net.sizes == [(40, 60)]
+
+
+def test_windows_rise_from_the_ends_to_the_middle():
+    assert blending_window(5).tolist() == [1, 2, 3, 2, 1] and blending_window(4).tolist() == [1, 2, 2, 1]

@@ -11,6 +11,9 @@ from basicsr.utils import tensor2img
 from basicsr.utils.registry import METRIC_REGISTRY
 from torch import Tensor
 
+# The last digits of a float64 depend on where in memory an array lies, so that they would differ from run to run.
+DECIMALS = 9
+
 
 def to_uint8_bgr(image: Tensor) -> np.ndarray:
     """Round an image (1, C, H, W) in [0, 1] to uint8 (H, W, 3), BGR.
@@ -49,8 +52,8 @@ def evaluate(
         data: See :func:`metric_data`.
 
     Returns:
-        Values by metric name, and for each metric that could not be calculated the reason: data it lacks, or what it
-        said itself (NIQE fails on images below about 200 pixels).
+        Values by metric name, to ``DECIMALS``, and for each metric that could not be calculated the reason: data it
+        lacks, or what it said itself (NIQE fails on images below about 200 pixels).
     """
     values, skipped = {}, {}
     for name, options in metrics.items():
@@ -61,7 +64,7 @@ def evaluate(
             skipped[name] = f'there is no {" and no ".join(missing)}'
             continue
         try:
-            values[name] = float(calculate_metric(data, options))
+            values[name] = round(float(calculate_metric(data, options)), DECIMALS)
         except Exception as error:  # metrics are anybody's code; a restored image is worth more than its figure
             skipped[name] = f'{type(error).__name__}: {error}'
     return values, skipped

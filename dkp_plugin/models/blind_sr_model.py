@@ -16,10 +16,10 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, default_collate
 from tqdm import tqdm
 
-from dkp_plugin.alternation import AlternationResult, alternate, image_generator
+from dkp_plugin.alternation import AlternationResult, alternate, image_generator, try_again
 from dkp_plugin.checkpoints import Checkpoint
 from dkp_plugin.degradation import Degradation
-from dkp_plugin.errors import DivergenceError, ImageError, UserError
+from dkp_plugin.errors import ImageError, UserError
 from dkp_plugin.estimators.base import KernelEstimator
 from dkp_plugin.estimators.fixed_kernel_estimator import FixedKernel
 from dkp_plugin.file_io import decode_image, read_kernel, write_image, write_json, write_kernel
@@ -36,8 +36,6 @@ from dkp_plugin.options import BlindSROptions, build_final_restorer, build_netwo
 from dkp_plugin.out_of_memory import TILES, describe_out_of_memory, has_tiles, is_out_of_memory, tiled
 from dkp_plugin.processes import divide, is_main, merge
 from dkp_plugin.verdict import judge
-
-ATTEMPTS = 2  # an optimisation that diverges starts once more, with other random numbers
 
 
 @MODEL_REGISTRY.register()
@@ -97,7 +95,7 @@ class BlindSRModel(BaseModel):
         for tile in (None, *TILES):
             try:
                 with tiled(self.net_g, tile):
-                    self.result = self._run_attempts()
+                    self.result = try_again(self._alternate, self.image_name, get_root_logger().warning)
                 break
             except (RuntimeError, MemoryError) as error:
                 if not (is_out_of_memory(error) and has_tiles(self.net_g)) or tile == TILES[-1]:
@@ -105,16 +103,6 @@ class BlindSRModel(BaseModel):
             get_root_logger().warning(f'{self.image_name}: out of memory; trying smaller tiles')
             torch.cuda.empty_cache()  # does nothing without a GPU
         self.output, self.kernel, self.tile = self.result.x, self.result.kernel, tile
-
-    def _run_attempts(self) -> AlternationResult:
-        for attempt in range(ATTEMPTS):
-            try:
-                return self._alternate(attempt)
-            except DivergenceError as error:
-                if attempt + 1 == ATTEMPTS:
-                    raise DivergenceError(f'{self.image_name}: {error}, in each of {ATTEMPTS} attempts') from None
-                get_root_logger().warning(f'{self.image_name}: {error}; starting again with other random numbers')
-        raise AssertionError('unreachable')
 
     def _alternate(self, attempt: int) -> AlternationResult:
         generator = image_generator(self.options.manual_seed, self.image_name, attempt)

@@ -13,6 +13,7 @@ from dkp_plugin.evidence import error_spectra
 from dkp_plugin.precision import check_precision, compute_dtype
 from dkp_plugin.priors import load_prior
 from dkp_plugin.restorers.base import Restorer
+from dkp_plugin.symmetries import transform, transform_back
 
 SAMPLERS = ('renoise', 'ddpm', 'ddim')
 GRADIENT_STEPS = 10  # of the data step by gradient descent
@@ -46,18 +47,6 @@ def reverse_step(x_t: Tensor, x0: Tensor, sigma: float, sigma_next: float, noise
         return x0 + sigma_next / sigma * (x_t - x0)
     share = (sigma_next / sigma) ** 2
     return x0 + share * (x_t - x0) + sigma_next * math.sqrt(1 - share) * noise
-
-
-def transform(x: Tensor, index: int) -> Tensor:
-    """One of the eight symmetries of the square, ``index`` 0 to 7, of images (B, C, H, W)."""
-    x = x.rot90(index % 4, (-2, -1))
-    return x.flip(-1) if index >= 4 else x
-
-
-def transform_back(x: Tensor, index: int) -> Tensor:
-    """Undo :func:`transform`."""
-    x = x.flip(-1) if index >= 4 else x
-    return x.rot90(-(index % 4), (-2, -1))
 
 
 @ARCH_REGISTRY.register()

@@ -13,6 +13,7 @@ from dkp_plugin.archs.initialise import build_initialised
 from dkp_plugin.archs.zssr_arch import ZSSRNet
 from dkp_plugin.degradation import Degradation, aliased_power, kernel_to_otf
 from dkp_plugin.restorers.base import Restorer
+from dkp_plugin.symmetries import transform
 
 DECAYS = (0.6, 0.85)  # shares of the steps after which the learning rate falls to a tenth
 
@@ -69,8 +70,7 @@ def make_pairs(lq: Tensor, kernel: Tensor, degradation: Degradation, sizes: tupl
         father = lq if size == 1 else F.interpolate(lq, full, mode='bicubic', antialias=True).clamp(0, 1)
         father = father[..., :height, :width]
         for index in range(8):
-            turned = father.rot90(index % 4, (-2, -1))
-            turned = turned.flip(-1) if index >= 4 else turned
+            turned = transform(father, index)
             pairs.append(Pair(degradation.enlarge(degradation.A(turned, kernel)), turned))
     return pairs
 

@@ -7,7 +7,7 @@ from dkp_plugin.degradation import Degradation
 from dkp_plugin.errors import OptionError
 from dkp_plugin.options import build_network
 from dkp_plugin.restorers.base import Restorer
-from dkp_plugin.restorers.diffusion_restorer import Diffusion, noise_levels, reverse_step, transform, transform_back
+from dkp_plugin.restorers.diffusion_restorer import Diffusion, noise_levels, reverse_step
 
 DEGRADATION = Degradation(2, 5)
 KERNEL = torch.full((1, 1, 5, 5), 0.5 / 24)
@@ -70,13 +70,6 @@ def test_samplers_arrive_at_the_next_noise_level(sampler, rng):
     x_t, noise = 0.8 * torch.randn(x0.shape, generator=rng), torch.randn(x0.shape, generator=rng)
     level = reverse_step(x_t, x0, 0.8, 0.5, noise, sampler).std().item()
     assert level == pytest.approx(0.5, rel=4 / (2 * 40_000) ** 0.5)  # four standard errors
-
-
-def test_transforms_are_the_eight_symmetries_and_invertible(rng):
-    x = torch.rand(2, 3, 4, 5, generator=rng)
-    assert all(torch.equal(transform_back(transform(x, index), index), x) for index in range(8))
-    square = torch.arange(4.0).view(1, 1, 2, 2)
-    assert len({tuple(transform(square, index).flatten().tolist()) for index in range(8)}) == 8
 
 
 def test_levels_kernel_updates_and_number_of_steps(photo):
