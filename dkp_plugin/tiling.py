@@ -22,9 +22,8 @@ def tile_starts(length: int, tile: int, overlap: int) -> list[int]:
 
 
 def blending_window(length: int) -> Tensor:
-    """Weights (length,) of a tile's pixels: they rise linearly from its ends, where it knows least, to the middle."""
-    ramp = torch.arange(1, length + 1)
-    return torch.minimum(ramp, ramp.flip(0)).float()
+    """Weights (length,) of a tile's pixels, positive: raised cosines, nearly 0 at the ends, where it knows least."""
+    return torch.hann_window(length + 2, periodic=False)[1:-1]
 
 
 class TiledPrior(nn.Module):
