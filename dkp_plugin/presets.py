@@ -26,6 +26,7 @@ DIFFUSION: dict[str, Options] = {
     'balanced': {'network_g': {'type': 'Diffusion'}},
     'paper': {'network_g': {'type': 'Diffusion', 'num_chains': 4, 'num_final_steps': 40}},
 }
+MOTION_FREEZE_SIGMA = 0.06  # of Diffusion; motion blur is told by details that come late
 DIP: dict[str, Options] = {
     'fast': {
         'network_g': {'type': 'DIP'},
@@ -95,6 +96,9 @@ def make_options(choices: Choices) -> Options:
         OptionError: for a kernel that the method does not know.
     """
     method = METHODS[choices.method]
+    network_k, preset = _kernel_options(method, choices), method.presets[choices.preset]
+    if preset['network_g']['type'] == 'Diffusion' and network_k.get('kernel_family') == 'motion':
+        preset = preset | {'network_g': preset['network_g'] | {'freeze_sigma': MOTION_FREEZE_SIGMA}}
     return {
         'name': choices.method,
         'model_type': 'BlindSRModel',
@@ -103,8 +107,8 @@ def make_options(choices: Choices) -> Options:
         'manual_seed': choices.seed,
         'datasets': {},
         'degradation': {'convention': choices.convention, 'noise': choices.noise},
-        'network_k': _kernel_options(method, choices),
-        **method.presets[choices.preset],
+        'network_k': network_k,
+        **preset,
     }
 
 

@@ -141,6 +141,12 @@ def test_mistakes_are_told_in_one_line(image, arguments, message):
     assert '\n' not in str(caught.value)
 
 
+def test_motion_kernels_are_sought_to_lower_noise_levels_in_every_preset():
+    for preset in PRESETS:
+        blocks = [make_options(Choices(kernel=kernel, preset=preset))['network_g'] for kernel in ('motion', 'gaussian')]
+        assert blocks[0] == blocks[1] | {'freeze_sigma': 0.06} and 'freeze_sigma' not in blocks[1]
+
+
 @pytest.mark.parametrize('method', METHODS)
 def test_presets_and_families_are_valid_option_files(method):
     for preset in PRESETS:

@@ -49,6 +49,18 @@ def test_given_the_true_image_the_kernel_approaches_the_true_one(scene, sampler)
     assert (estimator() - kernel).square().mean() < 0.1 * before
 
 
+@pytest.mark.parametrize(('centre_weight', 'is_centred'), [(0.03, True), (0.0, False)])
+def test_the_kernel_stays_centred_beside_an_image_that_is_not(scene, centre_weight, is_centred):
+    x, _, lq = scene
+    estimator = DKP(num_units=100, lr=1e-3, warmup_iters=50, ssim_iters=0, rks_weight=0.0, centre_weight=centre_weight)
+    estimator.reset(lq, DEGRADATION, torch.Generator().manual_seed(0))
+    for _ in range(300):
+        estimator.step(x.roll(1, -1))  # by a pixel to the right, which a kernel that is off its centre would explain
+    rows, columns = (estimator()[0, 0].sum(side) for side in (1, 0))
+    offsets = [(share * torch.arange(11.0)).sum().item() - DEGRADATION.centre for share in (rows, columns)]
+    assert abs(offsets[0]) < 0.1 and abs(offsets[1]) < 0.1 if is_centred else offsets[1] > 0.5
+
+
 def test_metropolis_chains_settle_on_kernels_that_explain_the_image(scene):
     x, _, lq = scene
     estimator = DKP(num_samples=64, sampler='metropolis', variance_range=[0.35, 5.0], temperature=0.05, warmup_iters=0)
