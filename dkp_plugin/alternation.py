@@ -99,6 +99,7 @@ def alternate(
     early_stopping: EarlyStopping | None = None,
     on_iteration: Callable[[int], None] | None = None,
     checkpoint: Checkpoint | None = None,
+    kernel_only: bool = False,
 ) -> AlternationResult:
     """Estimate the image and the kernel behind one LR image.
 
@@ -113,6 +114,7 @@ def alternate(
         early_stopping: When to stop and which iteration to keep; by default the last of ``num_iter``.
         on_iteration: Called with the number of iterations done, after each.
         checkpoint: Where the loop saves its state, and from where it goes on if there is one; the result is the same.
+        kernel_only: Stop where the restorer updates the kernel no more; the image is not finished then.
 
     Returns:
         The image and kernel of the best iteration.
@@ -136,14 +138,15 @@ def alternate(
         loop.average = averaging * loop.average + (1 - averaging) * x
         early_stopping.push(x)
         best.num_iter = iteration
-        if iteration % CHECK_INTERVAL == 0 or iteration == num_iter:
+        is_last = iteration == num_iter or (kernel_only and not restorer.updates_kernel)
+        if iteration % CHECK_INTERVAL == 0 or is_last:
             best.curve.append(_curve_row(iteration, losses, early_stopping.variance))
             if early_stopping.is_best(iteration) or early_stopping.best_iter == 0:  # 0: no minimum yet, so the latest
                 best.x, best.kernel = loop.average / (1 - averaging**iteration), estimator().clone()
                 best.best_iter = iteration
         if on_iteration is not None:
             on_iteration(iteration)
-        if early_stopping.is_over(iteration):
+        if early_stopping.is_over(iteration) or is_last:
             break
         if checkpoint is not None and checkpoint.is_due(iteration):
             checkpoint.save(iteration, loop)

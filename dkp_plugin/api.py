@@ -285,7 +285,8 @@ class _Job:
             return result
         tiles = 1 if has_tiles(plan.last_restorer) else len(tile_places(tuple(lq.shape[-2:]), tile, scale))
         self.total = self.steps * (1 + tiles)
-        result = self._alternate(plan.estimator, most_informative_crop(lq, tile // scale))
+        result = self._alternate(plan.estimator, most_informative_crop(lq, tile // scale), kernel_only=True)
+        self.done = self.steps
         result.x = restore_in_tiles(lambda part: self._finish(part, result.kernel), plan.last_restorer, lq, tile, scale)
         return result
 
@@ -301,7 +302,7 @@ class _Job:
         return image_generator(self.plan.options.manual_seed, self.name, self.attempt)
 
     def _alternate(
-        self, estimator: KernelEstimator, lq: Tensor, checkpoint: Checkpoint | None = None
+        self, estimator: KernelEstimator, lq: Tensor, checkpoint: Checkpoint | None = None, kernel_only: bool = False
     ) -> AlternationResult:
         before = self.done
 
@@ -322,4 +323,5 @@ class _Job:
                 options.build_early_stopping(),
                 on_iteration=note,
                 checkpoint=checkpoint,
+                kernel_only=kernel_only,
             )

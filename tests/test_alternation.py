@@ -31,9 +31,13 @@ class CountingEstimator(KernelEstimator):
 class SequenceRestorer(Restorer):
     """Its image after t steps is the t-th value of a sequence."""
 
-    def __init__(self, values):
+    def __init__(self, values, num_kernel_updates=math.inf):
         super().__init__()
-        self.values = values
+        self.values, self.num_kernel_updates = values, num_kernel_updates
+
+    @property
+    def updates_kernel(self):
+        return self.steps < self.num_kernel_updates
 
     def reset(self, lq, degradation, generator):
         self.steps, self.seen = 0, []
@@ -47,8 +51,8 @@ class SequenceRestorer(Restorer):
         return {'l_x_value': torch.tensor(float(self.values[self.steps]))}
 
 
-def run(values, num_iter, **options):
-    estimator, restorer = CountingEstimator(), SequenceRestorer(values)
+def run(values, num_iter, num_kernel_updates=math.inf, **options):
+    estimator, restorer = CountingEstimator(), SequenceRestorer(values, num_kernel_updates)
     result = alternate(estimator, restorer, LQ, DEGRADATION, torch.Generator(), num_iter, **options)
     return result, estimator, restorer
 
@@ -63,6 +67,13 @@ def test_result_is_the_last_image_by_default():
     result, _, _ = run([0, 1, 2, 4], 3)
     assert result.x.unique().tolist() == [4] and result.kernel.unique().tolist() == [3]
     assert (result.num_iter, result.best_iter) == (3, 3)
+
+
+@pytest.mark.parametrize(('kernel_only', 'num_iter'), [(True, 7), (False, 23)])
+def test_the_kernel_alone_needs_no_steps_after_its_last_update(kernel_only, num_iter):
+    result, estimator, restorer = run(range(24), 23, num_kernel_updates=7, kernel_only=kernel_only)
+    assert result.num_iter == result.curve[-1]['iteration'] == restorer.steps == num_iter
+    assert estimator.steps == 7 and result.kernel.unique().tolist() == [7]
 
 
 def test_averaging_is_the_weighted_mean_of_the_images_after_each_step():
