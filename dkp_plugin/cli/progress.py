@@ -54,8 +54,8 @@ class Progress:
         remaining = elapsed / self.work * (1 - self.work) if self.work else 0.0
         head = f'{self.index + 1}/{len(self.costs)} {self.name}: step {done} of {total}'
         if not self.told_expected and elapsed > WARM_UP:
-            self.told_expected = True
-            self.write(f'expected time: about {format_seconds(elapsed + remaining)}')
+            self.told_expected = True  # of Diff-DKP the first steps, which seek the kernel, are the slowest by far
+            self.write(f'expected time: at most about {format_seconds(elapsed + remaining)}')
         if self.use_bar:
             self.bar.set_description_str(head, refresh=False)
             self.bar.update(self.work - self.bar.n)
