@@ -217,7 +217,8 @@ class _Worker:
         return record
 
     def _finished_or_new(self, item: Item) -> dict[str, Any]:
-        content = [item.source, item.source.stem, self.options, self.restoration.tile, __version__, *self.files]
+        options = {key: value for key, value in self.options.items() if key != 'val'}  # which changes no result
+        content = [item.source, item.source.stem, options, self.restoration.tile, __version__, *self.files]
         wanted = {'fingerprint': fingerprint(*content), 'outputs': [str(item.target)]}
         if self.arguments.save_kernel:
             wanted['outputs'] += [str(item.kernel), str(item.kernel.with_suffix('.png'))]

@@ -76,6 +76,9 @@ def test_a_folder_is_restored_and_a_second_run_skips_it(photos, options, tmp_pat
     assert run(photos, '-o', out, '--opt', options, '--save-kernel') == 0
     assert '1 done, 2 skipped' in capsys.readouterr().out
     assert contents(out) == before
+    options.write_text(CHEAP + 'val: {checkpoint_freq: 7, suffix: x}\n')  # options that change no result
+    assert run(photos, '-o', out, '--opt', options, '--save-kernel') == 0
+    assert '3 skipped' in capsys.readouterr().out
     assert run(photos, '-o', out, '--opt', options, '--noise', 5) == 0  # other options, other results
     assert '3 done' in capsys.readouterr().out
 
