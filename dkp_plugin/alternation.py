@@ -14,6 +14,7 @@ from dkp_plugin.degradation import Degradation
 from dkp_plugin.early_stopping import EarlyStopping
 from dkp_plugin.errors import DivergenceError
 from dkp_plugin.estimators.base import KernelEstimator
+from dkp_plugin.interruption import stop_if_requested
 from dkp_plugin.restorers.base import Restorer
 
 ATTEMPTS = 2  # an optimisation that diverges starts once more, with other random numbers
@@ -121,7 +122,7 @@ def alternate(
 
     Raises:
         DivergenceError: if a loss or the result is not finite.
-        Interrupted: if the run was asked to stop and the state has been saved.
+        Interrupted: if the run was asked to stop; the state has then been saved where there is a checkpoint.
     """
     early_stopping = early_stopping or EarlyStopping()
     estimator.reset(lq, degradation, generator)
@@ -150,6 +151,7 @@ def alternate(
             break
         if checkpoint is not None and checkpoint.is_due(iteration):
             checkpoint.save(iteration, loop)
+        stop_if_requested()  # where nothing is saved
     if not (best.x.isfinite().all() and best.kernel.isfinite().all()):
         raise DivergenceError('the result is not finite')
     best.expected_kernel_psnr = estimator.expected_psnr()

@@ -1,6 +1,6 @@
 """What ``restore`` and ``dkp-restore`` let one choose, in the terms of option files."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
@@ -26,7 +26,6 @@ DIFFUSION: dict[str, Options] = {
     'balanced': {'network_g': {'type': 'Diffusion'}},
     'paper': {'network_g': {'type': 'Diffusion', 'num_chains': 4, 'num_final_steps': 40}},
 }
-MOTION_FREEZE_SIGMA = 0.06  # of Diffusion; motion blur is told by details that come late
 DIP: dict[str, Options] = {
     'fast': {
         'network_g': {'type': 'DIP'},
@@ -58,16 +57,24 @@ class Method:
         presets: Blocks of restorer and loop, by preset.
         families: Families of kernels that it can look for, its own first.
         has_family: Whether the estimator has the option ``kernel_family``; otherwise it knows but one.
+        restorer_options: What the restorer's block has beside its preset, by family.
     """
 
     network_k: Options
     presets: dict[str, Options]
     families: tuple[str, ...]
     has_family: bool = False
+    restorer_options: dict[str, Options] = field(default_factory=dict)
 
 
 METHODS = {
-    'diff-dkp': Method({'type': 'DKP', 'likelihood': 'evidence'}, DIFFUSION, FAMILIES, has_family=True),
+    'diff-dkp': Method(
+        {'type': 'DKP', 'likelihood': 'evidence'},
+        DIFFUSION,
+        FAMILIES,
+        has_family=True,
+        restorer_options={'motion': {'freeze_sigma': 0.06}},  # motion blur is told by details that come late
+    ),
     'dip-dkp': Method({'type': 'DKP'}, DIP, FAMILIES, has_family=True),
     'dip-fkp': Method({'type': 'FKP'}, DIP, ('gaussian', 'motion'), has_family=True),
     'double-dip': Method({'type': 'DoubleDIP', 'lr': 1e-4}, DIP, ('free',)),
@@ -97,8 +104,7 @@ def make_options(choices: Choices) -> Options:
     """
     method = METHODS[choices.method]
     network_k, preset = _kernel_options(method, choices), method.presets[choices.preset]
-    if preset['network_g']['type'] == 'Diffusion' and network_k.get('kernel_family') == 'motion':
-        preset = preset | {'network_g': preset['network_g'] | {'freeze_sigma': MOTION_FREEZE_SIGMA}}
+    network_g = preset['network_g'] | method.restorer_options.get(network_k.get('kernel_family'), {})
     return {
         'name': choices.method,
         'model_type': 'BlindSRModel',
@@ -109,6 +115,7 @@ def make_options(choices: Choices) -> Options:
         'degradation': {'convention': choices.convention, 'noise': choices.noise},
         'network_k': network_k,
         **preset,
+        'network_g': network_g,
     }
 
 

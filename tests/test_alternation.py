@@ -1,4 +1,5 @@
 import math
+import signal
 
 import pytest
 import torch
@@ -8,6 +9,7 @@ from dkp_plugin.degradation import Degradation
 from dkp_plugin.early_stopping import EarlyStopping
 from dkp_plugin.errors import DivergenceError
 from dkp_plugin.estimators.base import KernelEstimator
+from dkp_plugin.interruption import Interrupted, stopping_gently
 from dkp_plugin.restorers.base import Restorer
 
 LQ, DEGRADATION = torch.zeros(1, 1, 4, 4), Degradation(2, 3)
@@ -74,6 +76,19 @@ def test_the_kernel_alone_needs_no_steps_after_its_last_update(kernel_only, num_
     result, estimator, restorer = run(range(24), 23, num_kernel_updates=7, kernel_only=kernel_only)
     assert result.num_iter == result.curve[-1]['iteration'] == restorer.steps == num_iter
     assert estimator.steps == 7 and result.kernel.unique().tolist() == [7]
+
+
+def test_a_loop_that_saves_nothing_stops_after_the_iteration_in_work():
+    seen = []
+
+    def signal_in_the_third(iteration):
+        seen.append(iteration)
+        if iteration == 3:
+            signal.raise_signal(signal.SIGTERM)
+
+    with stopping_gently('all'), pytest.raises(Interrupted):
+        run(range(24), 23, on_iteration=signal_in_the_third)
+    assert seen == [1, 2, 3]
 
 
 def test_averaging_is_the_weighted_mean_of_the_images_after_each_step():

@@ -26,7 +26,7 @@ from dkp_plugin.degradation import SCALES
 from dkp_plugin.errors import ImageError, OptionError, UserError
 from dkp_plugin.file_io import write_json, write_kernel
 from dkp_plugin.fingerprint import fingerprint
-from dkp_plugin.interruption import Interrupted, stop_if_requested, stop_is_requested, stopping_gently
+from dkp_plugin.interruption import Interrupted, stop_if_requested, stopping_gently
 from dkp_plugin.option_files import read_option_file
 from dkp_plugin.options import parse_section
 from dkp_plugin.photo_io import MAX_PIXELS, check_format, photo_size, read_photo, write_photo
@@ -200,7 +200,6 @@ class _Worker:
         self.arguments, self.restoration, self.options, self.progress = arguments, restoration, options, progress
         files = (options['network_k'].get('source'), options.get('path', {}).get('pretrain_network_g'))
         files += ((options.get('restorer') or {}).get('pretrain'),)
-        self.is_stopping = False
         self.logger = logging.Logger('dkp-restore')
         self.logger.addHandler(_Lines(progress))
         self.files = [Path(file).expanduser() for file in files if file is not None and os.path.isfile(file)]
@@ -237,19 +236,14 @@ class _Worker:
             for doubt in inspection.doubts:
                 self.progress.write(f'{item.source.name}: kernel estimate unreliable because {doubt}')
 
-        def step(done: int, total: int) -> None:
-            # A loop that has a checkpoint saves its state and stops by itself before it comes here once more.
-            if self.is_stopping:
-                stop_if_requested()
-            self.is_stopping = stop_is_requested()
-            self.progress.step(done, total)
-
         def open_checkpoint(attempt: int) -> Checkpoint:
             identity = fingerprint(wanted['fingerprint'], attempt, torch.__version__, self.restoration.device.type)
             return Checkpoint(saved_state, identity, self.restoration.options.val.checkpoint_freq, self.logger)
 
         saved_state = item.record.with_suffix('.pt')
-        result = self.restoration(photo.pixels, item.source.stem, photo.jpeg_quality, step, warn, open_checkpoint)
+        result = self.restoration(
+            photo.pixels, item.source.stem, photo.jpeg_quality, self.progress.step, warn, open_checkpoint
+        )
         if self.arguments.save_kernel:
             degradation = self.restoration.degradation
             kernel = torch.from_numpy(result.kernel)[None, None]
