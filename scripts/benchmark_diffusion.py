@@ -10,8 +10,9 @@ import torch
 
 from dkp_plugin.alternation import alternate, image_generator
 from dkp_plugin.degradation import Degradation
+from dkp_plugin.error_spectrum import power_law
 from dkp_plugin.estimators.dkp_estimator import DKP
-from dkp_plugin.evidence import error_spectra, negative_log_evidence
+from dkp_plugin.evidence import FrequencyGrid, negative_log_evidence
 from dkp_plugin.kernels import build_family
 from dkp_plugin.precision import has_fast_bf16
 from dkp_plugin.priors import load_prior
@@ -42,14 +43,21 @@ def main() -> None:
     kernels = family.render(family.sample(arguments.samples, generator))
     x = torch.rand(1, 3, size, size, generator=generator)
     lq = degradation.A(x, kernels[:1])
-    net, sigma, spectra = load_prior('compact'), torch.tensor([0.3]), error_spectra((size, size), [1.5])
+    net, sigma, grid = load_prior('compact'), torch.tensor([0.3]), FrequencyGrid(lq, 4)
+    exponents = 3 * torch.rand(arguments.samples, generator=generator)
+    stretches = 4 * torch.rand(arguments.samples, 2, generator=generator) - 2
+    spectrum = power_law(*2 * [torch.fft.fftfreq(size)], torch.tensor([1.5]))[0]
+
+    def judge() -> torch.Tensor:
+        spectra = power_law(grid.rows, grid.columns, exponents, stretches)
+        return negative_log_evidence(x, lq, kernels, spectra, 2e-6, grid)
 
     cpu = torch.device('cpu')
     parts = {'denoising, float32': lambda: net.denoise(x, sigma)}
     if has_fast_bf16(cpu):
         parts['denoising, bf16'] = lambda: net.denoise(x, sigma, torch.bfloat16)
-    parts[f'evidence of {arguments.samples} kernels'] = lambda: negative_log_evidence(x, lq, kernels, 4, spectra, 2e-6)
-    parts['data step'] = lambda: degradation.data_step(x, lq, kernels[:1], 1e-3, spectra[0])
+    parts[f'evidence of {arguments.samples} kernels'] = judge
+    parts['data step'] = lambda: degradation.data_step(x, lq, kernels[:1], 1e-3, spectrum)
     for name, function in parts.items():
         print(f'{name:24s} {median_seconds(function, arguments.repeats):8.4f} s')
 

@@ -11,9 +11,10 @@ from torch import Tensor
 from dkp_plugin.archs.initialise import build_initialised
 from dkp_plugin.archs.kernel_fcn_arch import KernelFCN
 from dkp_plugin.degradation import Degradation
+from dkp_plugin.error_spectrum import power_law
 from dkp_plugin.estimators.base import KernelEstimator
 from dkp_plugin.estimators.random_kernels import SAMPLERS, WEIGHTINGS, RandomKernels, kernel_weights
-from dkp_plugin.evidence import error_spectra, negative_log_evidence
+from dkp_plugin.evidence import FrequencyGrid, negative_log_evidence
 from dkp_plugin.kernels import KERNEL_FAMILIES, KernelFamily, build_family, centre_of_mass
 from dkp_plugin.losses import data_loss
 
@@ -21,6 +22,8 @@ from dkp_plugin.losses import data_loss
 # than they are right, for the model of the error is not exact: at the temperature of the estimate the spread promised 8
 # to 17 dB too much for kernels below 60 dB. Chosen on 12 images of Set5, Set14 and BSD100.
 DOUBT_TEMPERATURE = 0.1
+FIRST_ROUNDS = 6  # of random kernels in the first call, from uniform samples to ones that suit the image
+ERROR_PARAMS = 3  # of the spectrum of the image's error: its exponent and the two numbers of its stretch
 EVIDENCE_PIXELS = 2**23  # kernels times HR pixels that are judged at once; about half a GiB
 # What an argument that is None stands for, which depends on the likelihood; variances in units of the scale.
 DEFAULTS: dict[str, dict[str, Any]] = {
@@ -107,9 +110,12 @@ class DKP(KernelEstimator):
             along; 0, as in the paper, leaves kernels 0.2 to 0.4 pixels off.
         memory: With ``evidence``: decay of the average over calls of the weighted mean of the random kernels. Each call
             sees an image with other errors, so that the average is better than the last.
+        rks_rounds: With ``evidence``: rounds of random kernels per call, of which the last counts.
         pke_iters: With ``evidence``: steps of the network per call.
-        error_exponents: With ``evidence``: spectra |f|^-exponent among which that of the image's error is sought; one
-            number takes it for known, 0 for white.
+        error_exponents: With ``evidence``: least and largest exponent of the spectra |f|^-exponent among which that of
+            the image's error is sought; twice the same takes it for known, 0 for white.
+        error_stretch: With ``evidence``: how much more these spectra may hold in one direction than across it, see
+            :func:`~dkp_plugin.error_spectrum.power_law`; 0: the same in all directions.
         rks_interval: With ``residual``: calls of ``step`` per RKS step.
         residual_interval: With ``residual``: calls of ``step`` per step on the residual.
         ssim_iters: With ``residual``: calls of ``step`` with 1 - SSIM, before the mean squared error takes over. An
@@ -139,8 +145,10 @@ class DKP(KernelEstimator):
         pke_weight: NonNegativeFloat | None = None,
         centre_weight: NonNegativeFloat = 0.03,
         memory: Annotated[float, Field(ge=0, lt=1)] = 0.8,
+        rks_rounds: PositiveInt = 2,
         pke_iters: PositiveInt = 5,
-        error_exponents: tuple[float, ...] = (0.25, 0.5, 0.75, 1.0, 1.25, 1.5, 1.75, 2.0),
+        error_exponents: tuple[float, float] = (0.0, 3.0),
+        error_stretch: NonNegativeFloat = 2.0,
         rks_interval: PositiveInt = 5,
         residual_interval: PositiveInt = 3,
         ssim_iters: NonNegativeInt = 400,
@@ -162,8 +170,8 @@ class DKP(KernelEstimator):
         if self.pke_weight == 0 and not self._has_rks:
             raise ValueError('pke_weight: 0 is not allowed without RKS, since nothing would move the kernel')
         self.num_layers, self.num_units = num_layers, num_units
-        self.error_exponents = tuple(error_exponents)
-        self.pke_iters, self.memory, self.centre_weight = pke_iters, memory, centre_weight
+        self.error_exponents, self.error_stretch = tuple(error_exponents), error_stretch
+        self.rks_rounds, self.pke_iters, self.memory, self.centre_weight = rks_rounds, pke_iters, memory, centre_weight
         self.rks_interval, self.residual_interval, self.ssim_iters = rks_interval, residual_interval, ssim_iters
 
     def _build_family(self, degradation: Degradation) -> KernelFamily:
@@ -191,13 +199,12 @@ class DKP(KernelEstimator):
             for _ in range(self.warmup_iters):
                 kernels = self.family.render(self.family.sample(self.num_samples, generator).to(lq))
                 self._update((self.net(self.code) - kernels.mean(0)).square().sum())
-        coordinates = self.family.num_params + (self.likelihood == 'evidence')  # one for the spectrum of the error
+        self.num_kernel_params = self.family.num_params if self._has_rks else 0
+        coordinates = self.num_kernel_params + (ERROR_PARAMS if self.likelihood == 'evidence' else 0)
         self.random = RandomKernels(
             self.num_samples, coordinates, self.sampler, self.temperature, self.proposal_std, generator, lq.device
         )
-        if self.likelihood == 'evidence':
-            size = tuple(degradation.scale * side for side in lq.shape[-2:])
-            self.spectra = error_spectra(size, self.error_exponents, lq.device)
+        self.grid = FrequencyGrid(lq, degradation.scale)
         self.spread = None
 
     def forward(self) -> Tensor:
@@ -232,8 +239,9 @@ class DKP(KernelEstimator):
 
     def _evidence_step(self, x: Tensor) -> dict[str, Tensor]:
         losses = {}
-        if self._has_rks:
+        for _ in range(FIRST_ROUNDS if self.iteration == 0 else self.rks_rounds):
             kernels, weights = self._weigh_random_kernels(x)
+        if self._has_rks:
             mean = (weights.view(-1, 1, 1, 1) * kernels).sum(0, keepdim=True)
             spread = self._doubtful_spread(kernels)
             if self.iteration == 0:
@@ -242,10 +250,8 @@ class DKP(KernelEstimator):
             self.spread = self.spread.lerp(spread, 1 - self.memory)
             for _ in range(self.warmup_iters if self.iteration == 0 else 0):
                 self._update((self.net(self.code) - mean).square().sum())
-        # The network's own kernel is judged with the spectrum that suits it best.
-        with torch.no_grad():
-            own = self.net(self.code).expand(len(self.spectra), -1, -1, -1)
-            index = self._evidence(x, own, torch.arange(len(self.spectra), device=x.device)).argmin(0, keepdim=True)
+        # The network's own kernel is judged with the spectrum of the best of the random ones.
+        spectrum = self._error_spectra(self.random.samples[self.random.energies.argmin()].unsqueeze(0))
         for _ in range(self.pke_iters):
             kernel = self.net(self.code)
             loss = 0.0
@@ -253,7 +259,7 @@ class DKP(KernelEstimator):
                 losses['l_k_rks'] = (kernel - self.prior_kernel).square().mean()
                 loss = loss + self.rks_weight * losses['l_k_rks']
             if self.pke_weight > 0:
-                losses['l_k_evidence'] = self._evidence(x, kernel, index).sum()
+                losses['l_k_evidence'] = self._evidence(x, kernel, spectrum).sum()
                 loss = loss + self.pke_weight * losses['l_k_evidence']
             self._update(loss)
         return {name: value.detach() for name, value in losses.items()}
@@ -262,24 +268,31 @@ class DKP(KernelEstimator):
     def _has_rks(self) -> bool:
         return self.rks_weight > 0 and self.kernel_family != 'free'
 
-    def _evidence(self, x: Tensor, kernels: Tensor, index: Tensor) -> Tensor:
-        """J of kernels (L, 1, K, K) with the spectra ``index`` (L,), a few at a time where the image is large."""
-        scale, noise_variance = self.degradation.scale, self.degradation.noise_variance
-        at_a_time = max(1, EVIDENCE_PIXELS // (x.shape[-2] * x.shape[-1]))
-        parts = zip(kernels.split(at_a_time), index.split(at_a_time), strict=True)
-        return torch.cat(
-            [negative_log_evidence(x, self.lq, k, scale, self.spectra, noise_variance, i) for k, i in parts]
-        )
+    def _evidence(self, x: Tensor, kernels: Tensor, spectra: Tensor) -> Tensor:
+        return negative_log_evidence(x, self.lq, kernels, spectra, self.degradation.noise_variance, self.grid)
+
+    def _error_spectra(self, samples: Tensor) -> Tensor:
+        """Spectra of the error of the image, (L, s m, s n), from the last coordinates of samples (L, P)."""
+        low, high = self.error_exponents
+        exponents, stretches = samples[:, -ERROR_PARAMS], self.error_stretch * (2 * samples[:, 1 - ERROR_PARAMS :] - 1)
+        return power_law(self.grid.rows, self.grid.columns, low + (high - low) * exponents, stretches)
 
     def _weigh_random_kernels(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        """Draw L kernels, (L, 1, K, K), and return them with their weights, (L,)."""
+        """Draw L kernels, (L, 1, K, K), and return them with their weights, (L,).
+
+        Without RKS all are the network's own, and only the spectra of the error are drawn.
+        """
 
         def judge(samples: Tensor) -> tuple[Tensor, Tensor]:
-            kernels = self.family.render(samples[:, : self.family.num_params])
+            if self._has_rks:
+                kernels = self.family.render(samples[:, : self.num_kernel_params])
+            else:
+                kernels = self.net(self.code).expand(len(samples), -1, -1, -1)
             if self.likelihood == 'residual':
                 return kernels, (residuals(x, kernels, self.lq, self.degradation) + 1e-8).log()
-            index = (samples[:, -1] * len(self.spectra)).long().clamp_max(len(self.spectra) - 1)
-            return kernels, self._evidence(x, kernels, index)
+            at_a_time = max(1, EVIDENCE_PIXELS // (x.shape[-2] * x.shape[-1]))
+            parts = zip(kernels.split(at_a_time), samples.split(at_a_time), strict=True)
+            return kernels, torch.cat([self._evidence(x, k, self._error_spectra(part)) for k, part in parts])
 
         with torch.no_grad():
             kernels, energies = self.random.draw(judge)

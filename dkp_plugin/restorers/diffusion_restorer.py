@@ -9,7 +9,7 @@ from pydantic import NonNegativeInt, PositiveFloat, PositiveInt
 from torch import Tensor
 
 from dkp_plugin.degradation import Degradation, aliased_power, kernel_to_otf
-from dkp_plugin.evidence import error_spectra
+from dkp_plugin.error_spectrum import power_law
 from dkp_plugin.precision import check_precision, compute_dtype
 from dkp_plugin.priors import load_prior
 from dkp_plugin.restorers.base import Restorer
@@ -84,7 +84,7 @@ class Diffusion(Restorer):
         sigma_range: tuple[PositiveFloat, PositiveFloat] = (1.0, 0.02),
         num_final_steps: NonNegativeInt = 10,
         final_sigma_range: tuple[PositiveFloat, PositiveFloat] = (0.02, 0.01),
-        freeze_sigma: float = 0.25,
+        freeze_sigma: float = 0.3,
         sampler: Literal[SAMPLERS] = 'renoise',
         data_step: Literal['closed_form', 'gradient'] = 'closed_form',
         error_exponent: float = 1.5,
@@ -124,8 +124,8 @@ class Diffusion(Restorer):
         # The network knows colours and noise that differs between them, so a gray image becomes three equal channels.
         self.is_gray, self.lq = lq.shape[1] == 1, lq.expand(-1, 3, -1, -1)
         self.dtype = compute_dtype(self.precision, lq.device)
-        size = tuple(degradation.scale * side for side in lq.shape[-2:])
-        self.spectrum = error_spectra(size, [self.error_exponent], lq.device)[0]
+        rows, columns = (torch.fft.fftfreq(degradation.scale * side) for side in lq.shape[-2:])
+        self.spectrum = power_law(rows, columns, torch.tensor([self.error_exponent]))[0].to(lq.device)
         x0 = degradation.enlarge(self.lq).clamp(0, 1).expand(self.num_chains, -1, -1, -1)
         self.x_t = x0 + self.levels[0] * self._noise(x0)
         self._denoise(self.levels[0])

@@ -5,8 +5,9 @@ import pytest
 import torch
 
 from dkp_plugin.degradation import Degradation
+from dkp_plugin.error_spectrum import power_law
 from dkp_plugin.estimators.dkp_estimator import DKP, residuals
-from dkp_plugin.evidence import error_spectra, negative_log_evidence
+from dkp_plugin.evidence import FrequencyGrid, negative_log_evidence
 from dkp_plugin.kernels import build_family
 
 DEGRADATION = Degradation(scale=2, kernel_size=11)
@@ -109,7 +110,7 @@ def test_gradients_of_a_round_accumulate_until_the_residual_step(scene):
 @pytest.fixture
 def denoised_scene(rng):
     """A random field, denoised by the Wiener filter as in a reverse diffusion step, its true kernel and LR image."""
-    power = 0.04 * error_spectra((48, 40), [2.0])[0]
+    power = 0.04 * power_law(torch.fft.fftfreq(48), torch.fft.fftfreq(40), torch.tensor([2.0]))[0]
     x, noise = torch.randn(2, 1, 3, 48, 40, generator=rng)
     x, sigma = torch.fft.ifft2(torch.fft.fft2(x) * power.sqrt()).real, 0.5
     z = torch.fft.ifft2(torch.fft.fft2(x + sigma * noise) * power / (power + sigma**2)).real
@@ -184,25 +185,27 @@ def test_free_kernels_descend_the_evidence_alone(denoised_scene):
     assert after < 0.5 * before
     assert losses.keys() == {'l_k_evidence'} and estimator.expected_psnr() is None
     z, kernel, lq = denoised_scene
-    spectra = error_spectra((48, 40), [1.5])
+    grid = FrequencyGrid(lq, 2)
+    spectra = power_law(grid.rows, grid.columns, torch.tensor([1.5]))
     judged = [
-        negative_log_evidence(z, lq, k, 2, spectra, DEGRADATION.noise_variance).item()
+        negative_log_evidence(z, lq, k, spectra, DEGRADATION.noise_variance, grid).item()
         for k in (torch.full_like(kernel, 1 / 121), estimator())
     ]
     assert judged[1] < judged[0]
 
 
-def test_loss_of_the_evidence_is_that_of_the_best_spectrum(denoised_scene):
+def test_loss_of_the_evidence_is_that_of_the_best_spectrum_drawn(denoised_scene):
     z, _, lq = denoised_scene
-    estimator = DKP(likelihood='evidence', kernel_family='free', num_units=20, warmup_iters=5, pke_iters=1)
+    options = {'error_exponents': (1.0, 2.0), 'error_stretch': 0.5, 'num_samples': 8}
+    estimator = DKP(likelihood='evidence', kernel_family='free', num_units=20, warmup_iters=5, pke_iters=1, **options)
     estimator.reset(lq, DEGRADATION, torch.Generator().manual_seed(0))
-    kernel = estimator()
-    spectra = error_spectra((48, 40), estimator.error_exponents)
-    expected = min(
-        negative_log_evidence(z, lq, kernel, 2, spectrum[None], DEGRADATION.noise_variance).item()
-        for spectrum in spectra
-    )
-    assert estimator.step(z)['l_k_evidence'].item() == pytest.approx(expected, rel=1e-4)
+    kernel, grid = estimator(), FrequencyGrid(lq, 2)
+    loss = estimator.step(z)['l_k_evidence'].item()
+    judged = []
+    for p, a, b in estimator.random.samples:  # of the unit cube
+        law = power_law(grid.rows, grid.columns, (1 + p).view(1), torch.stack([a - 0.5, b - 0.5])[None])
+        judged.append(negative_log_evidence(z, lq, kernel, law, DEGRADATION.noise_variance, grid).item())
+    assert len(judged) == 8 and loss == pytest.approx(min(judged), rel=1e-4)
 
 
 @pytest.mark.parametrize('kernel_family', ['gaussian', 'motion', 'line', 'free'])
