@@ -12,7 +12,7 @@ from dkp_plugin.tiling import TiledPrior
 from dkp_plugin.weight_files import read_weights
 
 COMPACT_WEIGHTS = Path(__file__).parent / 'weights' / 'compact_prior.safetensors'
-COMPACT_SHA256 = 'f6d493bf7085e64cb3095bee6a0ccbc6960f91c0fc515ed59e6d777227886cbe'
+COMPACT_SHA256 = 'd474d05e25d36467a819b2ec24ce30fb80fe16a8eea710790e0a91a1885eaeb5'
 GUIDED_SOURCE = 'https://github.com/openai/guided-diffusion'
 PRIORS = {
     'compact': CompactPrior,
