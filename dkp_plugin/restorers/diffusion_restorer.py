@@ -69,7 +69,7 @@ class Diffusion(Restorer):
         sampler: See :func:`reverse_step`.
         data_step: ``closed_form``, or the paper's ``gradient`` descent on ||A(x, k) - y||^2.
         error_exponent: The data step takes the error of the denoised image to have the spectrum |f|^-error_exponent.
-        num_chains: Chains of the first phase, which share one kernel; their mean enters the second.
+        num_chains: Chains with noise of their own, which share one kernel; their mean is the result.
         augment: Turn and mirror the image at random before each denoising.
         label: Class for ``guided_class``, 0 to 999.
         precision: ``float32``, ``bf16`` for the hidden layers, or ``auto``: bf16 where the hardware has it.
@@ -146,7 +146,7 @@ class Diffusion(Restorer):
             if self.iteration < len(self.levels):
                 self.x_t = reverse_step(self.x_t, x0, sigma, sigma_next, self._noise(x0), self.sampler)
             else:
-                self.x_t = x0.mean(0, keepdim=True)
+                self.x_t = x0
             self._denoise(sigma_next)
         return {'l_x_innovation': innovation.square().mean()}
 

@@ -178,6 +178,18 @@ def test_residual_is_led_astray_by_an_imperfect_image(denoised_scene):
     assert by_evidence < 0.2 * by_residual
 
 
+def test_rounds_of_random_kernels_per_call(denoised_scene):
+    """Six on the first image, to get from uniform samples to good ones, and as many as are asked for on the others."""
+    z, _, lq = denoised_scene
+    estimator = DKP(likelihood='evidence', num_samples=4, num_units=20, warmup_iters=1, rks_rounds=3)
+    estimator.reset(lq, DEGRADATION, torch.Generator().manual_seed(0))
+    rounds = []
+    for _ in range(3):
+        estimator.step(z)
+        rounds.append(estimator.random.rounds)
+    assert rounds == [6, 9, 12]
+
+
 def test_free_kernels_descend_the_evidence_alone(denoised_scene):
     before, after, estimator, losses = errors_of_the_kernel(
         denoised_scene, 30, likelihood='evidence', kernel_family='free', pke_weight=1.0
