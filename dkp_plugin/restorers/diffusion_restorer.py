@@ -69,7 +69,7 @@ class Diffusion(Restorer):
         sampler: See :func:`reverse_step`.
         data_step: ``closed_form``, or the paper's ``gradient`` descent on ||A(x, k) - y||^2.
         error_exponent: The data step takes the error of the denoised image to have the spectrum |f|^-error_exponent.
-        num_chains: Chains with noise of their own, which share one kernel; their mean is the result.
+        num_chains: Chains with noise of their own that part where the kernel is kept; their mean is the result.
         augment: Turn and mirror the image at random before each denoising.
         label: Class for ``guided_class``, 0 to 999.
         precision: ``float32``, ``bf16`` for the hidden layers, or ``auto``: bf16 where the hardware has it.
@@ -126,7 +126,7 @@ class Diffusion(Restorer):
         self.dtype = compute_dtype(self.precision, lq.device)
         rows, columns = (torch.fft.fftfreq(degradation.scale * side) for side in lq.shape[-2:])
         self.spectrum = power_law(rows, columns, torch.tensor([self.error_exponent]))[0].to(lq.device)
-        x0 = degradation.enlarge(self.lq).clamp(0, 1).expand(self.num_chains, -1, -1, -1)
+        x0 = degradation.enlarge(self.lq).clamp(0, 1)
         self.x_t = x0 + self.levels[0] * self._noise(x0)
         self._denoise(self.levels[0])
 
@@ -144,6 +144,8 @@ class Diffusion(Restorer):
         else:
             sigma_next = self._level(self.iteration)
             if self.iteration < len(self.levels):
+                if not self.updates_kernel:  # in the mean of several chains kernels are found less well
+                    x0 = x0.expand(self.num_chains, -1, -1, -1)
                 self.x_t = reverse_step(self.x_t, x0, sigma, sigma_next, self._noise(x0), self.sampler)
             else:
                 self.x_t = x0
