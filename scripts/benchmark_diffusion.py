@@ -46,7 +46,8 @@ def main() -> None:
     net, sigma, grid = load_prior('compact'), torch.tensor([0.3]), FrequencyGrid(lq, 4)
     exponents = 3 * torch.rand(arguments.samples, generator=generator)
     stretches = 4 * torch.rand(arguments.samples, 2, generator=generator) - 2
-    spectrum = power_law(*2 * [torch.fft.fftfreq(size)], torch.tensor([1.5]))[0]
+    frequencies = torch.fft.fftfreq(size)
+    spectrum = power_law(frequencies, frequencies, torch.tensor([1.5]))[0]
 
     def judge() -> torch.Tensor:
         spectra = power_law(grid.rows, grid.columns, exponents, stretches)

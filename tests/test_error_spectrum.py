@@ -8,15 +8,18 @@ from dkp_plugin.error_spectrum import power_law
 ROWS, COLUMNS = (torch.fft.fftfreq(side, dtype=torch.float64) for side in (12, 9))
 
 
-def test_spectra_have_mean_one_and_the_slope_of_their_exponent():
+@pytest.mark.parametrize('size', [(12, 8), (7, 9)])
+def test_spectra_have_mean_one_and_the_slope_of_their_exponent(size):
     exponents = torch.tensor([0.0, 1.0, 2.0])
-    spectra = power_law(ROWS, COLUMNS, exponents)
-    assert spectra.shape == (3, 12, 9) and spectra.dtype == torch.float32
+    spectra = power_law(*(torch.fft.fftfreq(side) for side in size), exponents)
+    assert spectra.shape == (3, *size) and spectra.dtype == torch.float32
     assert spectra.mean((1, 2)).tolist() == pytest.approx([1] * 3)
-    assert torch.equal(spectra[0], torch.ones(12, 9))
+    assert torch.equal(spectra[0], torch.ones(size))
+    one, three = 1 / size[0], 3 / size[1]  # frequencies of row 1 and column 3
     for exponent, spectrum in zip(exponents.tolist(), spectra, strict=True):
-        ratio = (spectrum[1, 0] / spectrum[0, 3]).item()  # at 1/12 and 1/3
-        assert ratio == pytest.approx(4**exponent, rel=1e-2)  # 1e-5 beside f^2 > 6e-3
+        ratio = (spectrum[1, 0] / spectrum[0, 3]).item()
+        assert ratio == pytest.approx((three / one) ** exponent, rel=1e-2)  # 1e-5 beside f^2 > 6e-3
+        assert torch.equal(spectrum[1], spectrum[-1]) and torch.equal(spectrum[:, 1], spectrum[:, -1])
 
 
 def test_stretch_is_the_matrix_exponential():

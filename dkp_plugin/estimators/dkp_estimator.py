@@ -199,12 +199,13 @@ class DKP(KernelEstimator):
             for _ in range(self.warmup_iters):
                 kernels = self.family.render(self.family.sample(self.num_samples, generator).to(lq))
                 self._update((self.net(self.code) - kernels.mean(0)).square().sum())
-        self.num_kernel_params = self.family.num_params if self._has_rks else 0
-        coordinates = self.num_kernel_params + (ERROR_PARAMS if self.likelihood == 'evidence' else 0)
+        coordinates = self.family.num_params if self._has_rks else 0
+        if self.likelihood == 'evidence':
+            coordinates += ERROR_PARAMS
+            self.grid = FrequencyGrid(lq, degradation.scale)
         self.random = RandomKernels(
             self.num_samples, coordinates, self.sampler, self.temperature, self.proposal_std, generator, lq.device
         )
-        self.grid = FrequencyGrid(lq, degradation.scale)
         self.spread = None
 
     def forward(self) -> Tensor:
@@ -285,7 +286,7 @@ class DKP(KernelEstimator):
 
         def judge(samples: Tensor) -> tuple[Tensor, Tensor]:
             if self._has_rks:
-                kernels = self.family.render(samples[:, : self.num_kernel_params])
+                kernels = self.family.render(samples[:, : self.family.num_params])
             else:
                 kernels = self.net(self.code).expand(len(samples), -1, -1, -1)
             if self.likelihood == 'residual':
