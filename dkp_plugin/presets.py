@@ -24,7 +24,7 @@ Options = dict[str, Any]
 DIFFUSION: dict[str, Options] = {
     'fast': {'network_g': {'type': 'Diffusion', 'num_steps': 25, 'num_final_steps': 5}},
     'balanced': {'network_g': {'type': 'Diffusion'}},
-    'paper': {'network_g': {'type': 'Diffusion', 'num_chains': 4, 'num_final_steps': 40}},
+    'paper': {'network_g': {'type': 'Diffusion', 'num_chains': 4}},
 }
 DIP: dict[str, Options] = {
     'fast': {

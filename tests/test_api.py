@@ -8,6 +8,7 @@ import pytest
 import skimage.data
 import torch
 import torch.nn.functional as F
+import yaml
 from skimage.registration import phase_cross_correlation
 
 import dkp_plugin
@@ -145,6 +146,12 @@ def test_motion_kernels_are_sought_to_lower_noise_levels_in_every_preset():
     for preset in PRESETS:
         blocks = [make_options(Choices(kernel=kernel, preset=preset))['network_g'] for kernel in ('motion', 'gaussian')]
         assert blocks[0] == blocks[1] | {'freeze_sigma': 0.06} and 'freeze_sigma' not in blocks[1]
+
+
+def test_preset_paper_is_the_option_file_of_the_best_figures():
+    opt = yaml.safe_load((Path(__file__).parents[1] / 'options/test/DiffDKP_best_Set5_x4.yml').read_text('utf-8'))
+    defaults = {'prior': 'compact', 'precision': 'auto'}
+    assert opt['network_g'] == defaults | make_options(Choices(preset='paper'))['network_g']
 
 
 @pytest.mark.parametrize('method', METHODS)
