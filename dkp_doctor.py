@@ -26,7 +26,7 @@ NEEDED = ('numpy', 'opencv-python', 'lmdb', 'pyyaml', 'scipy', 'tqdm', 'requests
 NEEDED += ('safetensors', 'scikit-image')
 DEVICES = """
 import torch
-from dkp_plugin.precision import has_fast_bf16
+from dkp_plugin.archs.precision import has_fast_bf16
 devices = [torch.device('cpu')] + [torch.device('cuda', i) for i in range(torch.cuda.device_count())]
 names = {device: torch.cuda.get_device_name(device) if device.type == 'cuda' else
          f'{torch.get_num_threads()} threads' for device in devices}
@@ -38,7 +38,7 @@ import sys, dkp_plugin
 spec = getattr(sys.modules.get('torchvision.transforms.functional_tensor'), '__spec__', None)
 print(dkp_plugin.__version__, '(with the module that torchvision 0.17 removed put back)' * (spec and not spec.loader))
 """
-WEIGHTS = "from dkp_plugin.priors import load_prior; load_prior('compact'); print('checksums agree')"
+WEIGHTS = "from dkp_plugin.archs.priors import load_prior; load_prior('compact'); print('checksums agree')"
 
 
 @dataclass(frozen=True)
@@ -175,7 +175,7 @@ def _load_compat():
     """The package's module of this name, without the package."""
     package = importlib.util.find_spec('dkp_plugin')
     folder = Path(package.origin).parent if package else Path(__file__).parent / 'dkp_plugin'
-    spec = importlib.util.spec_from_file_location('dkp_compat', folder / 'compat.py')
+    spec = importlib.util.spec_from_file_location('dkp_compat', folder / 'host' / 'compat.py')
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     return module

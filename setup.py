@@ -1,4 +1,4 @@
-"""Package metadata. The version is read from ``dkp_plugin/__init__.py`` without importing it."""
+"""Package metadata. The version is read from ``dkp_plugin/host/version.py`` without importing it."""
 
 import re
 import sys
@@ -15,7 +15,7 @@ HERE = Path(__file__).resolve().parent
 
 
 def read_version() -> str:
-    text = (HERE / 'dkp_plugin' / '__init__.py').read_text(encoding='utf-8')
+    text = (HERE / 'dkp_plugin' / 'host' / 'version.py').read_text(encoding='utf-8')
     return re.search(r"^__version__ = '([^']+)'$", text, re.MULTILINE).group(1)
 
 
@@ -45,9 +45,16 @@ setup(
     ],
     packages=find_packages(include=['dkp_plugin*']),
     py_modules=['dkp_doctor'],  # outside the package, whose import may be what is broken
-    entry_points={'console_scripts': ['dkp-restore=dkp_plugin.cli.restore:main', 'dkp-doctor=dkp_doctor:main']},
+    entry_points={'console_scripts': ['dkp-restore=dkp_plugin.photos.command:main', 'dkp-doctor=dkp_doctor:main']},
     package_data={
-        'dkp_plugin': ['cli/*.j2', 'comparison/*.yml', 'comparison/*.j2', 'data/*.json', 'weights/*', 'weights/*/*']
+        'dkp_plugin': [
+            'archs/weights/*',
+            'archs/weights/*/*',
+            'data/*.json',
+            'evaluation/comparison/*.j2',
+            'evaluation/comparison/*.yml',
+            'photos/*.j2',
+        ]
     },
     python_requires='>=3.10,<3.13',
     # BasicSR is needed but not named here. Its own requirements include tb-nightly, and its build asks for a torch of

@@ -5,9 +5,10 @@ Importing the package registers its networks, estimators, restorers, datasets, m
 
 from typing import Any
 
-from dkp_plugin import compat
+from dkp_plugin.host import compat
+from dkp_plugin.host.version import __version__
 
-__version__ = '0.1.0'
+__all__ = ['RestorationResult', '__version__', 'restore']
 
 compat.apply()  # before anything imports basicsr
 
@@ -19,7 +20,7 @@ registration.register_all()
 def __getattr__(name: str) -> Any:
     """Import the Python interface when it is asked for, and not by everyone who needs the registries."""
     if name in ('restore', 'RestorationResult'):
-        from dkp_plugin import api
+        from dkp_plugin.photos import api
 
         return getattr(api, name)
     raise AttributeError(f'module {__name__!r} has no attribute {name!r}')

@@ -9,7 +9,7 @@ SCANNED = {
     'estimators': '_estimator',
     'restorers': '_restorer',
     'data': '_dataset',
-    'metrics': '_metric',
+    'evaluation': '_metric',
     'models': '_model',
 }
 

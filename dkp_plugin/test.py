@@ -4,7 +4,7 @@ import sys
 
 import basicsr.test
 
-from dkp_plugin.pipelines import run_pipeline
+from dkp_plugin.models.pipelines import run_pipeline
 
 if __name__ == '__main__':
     sys.exit(run_pipeline(basicsr.test, is_train=False))

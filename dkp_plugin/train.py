@@ -4,7 +4,7 @@ import sys
 
 import basicsr.train
 
-from dkp_plugin.pipelines import run_pipeline
+from dkp_plugin.models.pipelines import run_pipeline
 
 if __name__ == '__main__':
     sys.exit(run_pipeline(basicsr.train, is_train=True))

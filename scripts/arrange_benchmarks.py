@@ -16,7 +16,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from dkp_plugin.data.benchmarks import arrange
-from dkp_plugin.errors import UserError
+from dkp_plugin.host.errors import UserError
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -8,14 +8,15 @@ from collections.abc import Callable
 
 import torch
 
-from dkp_plugin.alternation import alternate, image_generator
-from dkp_plugin.degradation import Degradation
-from dkp_plugin.error_spectrum import power_law
+from dkp_plugin.archs.precision import has_fast_bf16
+from dkp_plugin.archs.priors import load_prior
+from dkp_plugin.engine.alternation import alternate
 from dkp_plugin.estimators.dkp_estimator import DKP
-from dkp_plugin.evidence import FrequencyGrid, negative_log_evidence
-from dkp_plugin.kernels import build_family
-from dkp_plugin.precision import has_fast_bf16
-from dkp_plugin.priors import load_prior
+from dkp_plugin.host.seeds import image_generator
+from dkp_plugin.physics.degradation import Degradation
+from dkp_plugin.physics.error_spectrum import power_law
+from dkp_plugin.physics.evidence import FrequencyGrid, negative_log_evidence
+from dkp_plugin.physics.kernel_families import build_family
 from dkp_plugin.restorers.diffusion_restorer import Diffusion
 
 

@@ -23,13 +23,15 @@ import skimage.data
 import torch
 import torch.multiprocessing as multiprocessing
 
-from dkp_plugin.alternation import alternate, image_generator
+from dkp_plugin.engine.alternation import alternate
+from dkp_plugin.engine.options import BlindSROptions, build_restorer
 from dkp_plugin.estimators.base import KernelEstimator
-from dkp_plugin.file_io import write_json
-from dkp_plugin.models.records import peak_memory
-from dkp_plugin.option_files import read_option_file
-from dkp_plugin.options import BlindSROptions, build_network, build_restorer, parse_section
-from dkp_plugin.sharding import share
+from dkp_plugin.evaluation.records import peak_memory
+from dkp_plugin.host.option_files import read_option_file
+from dkp_plugin.host.schema import build_network, parse_section
+from dkp_plugin.host.seeds import image_generator
+from dkp_plugin.host.sharding import share
+from dkp_plugin.io.files import write_json
 
 
 def make_lq(megapixels: float, scale: int) -> torch.Tensor:

@@ -12,9 +12,9 @@ from collections.abc import Callable
 
 import torch
 
-from dkp_plugin.degradation import Degradation
+from dkp_plugin.archs.precision import has_fast_bf16
 from dkp_plugin.estimators.dkp_estimator import DKP
-from dkp_plugin.precision import has_fast_bf16
+from dkp_plugin.physics.degradation import Degradation
 from dkp_plugin.restorers.dip_restorer import DIP
 
 SCALE = 4

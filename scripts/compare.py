@@ -15,9 +15,9 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from dkp_plugin.comparison.compare import compare
-from dkp_plugin.comparison.suites import option_files
-from dkp_plugin.errors import UserError
+from dkp_plugin.evaluation.comparison.compare import compare
+from dkp_plugin.evaluation.comparison.suites import option_files
+from dkp_plugin.host.errors import UserError
 
 
 def main(argv: Sequence[str] | None = None) -> int:

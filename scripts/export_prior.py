@@ -8,8 +8,8 @@ import hashlib
 from pathlib import Path
 
 from dkp_plugin.archs.compact_prior_arch import CompactPrior
-from dkp_plugin.priors import COMPACT_WEIGHTS
-from dkp_plugin.weight_files import read_weights, write_safetensors
+from dkp_plugin.archs.priors import COMPACT_WEIGHTS
+from dkp_plugin.io.weight_files import read_weights, write_safetensors
 
 
 def main() -> None:

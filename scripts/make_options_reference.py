@@ -21,12 +21,12 @@ import yaml
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
-from dkp_plugin import options
-from dkp_plugin.comparison.suites import SuiteEntry
 from dkp_plugin.data import blind_sr_dataset, kernel_dataset, photo_crop_dataset, synthesis
+from dkp_plugin.engine import options
 from dkp_plugin.estimators.base import KernelEstimator
 from dkp_plugin.estimators.dkp_estimator import DEFAULTS
-from dkp_plugin.options import ARCH_REGISTRY, METRIC_REGISTRY, MODEL_REGISTRY
+from dkp_plugin.evaluation.comparison.suites import SuiteEntry
+from dkp_plugin.host import schema
 from dkp_plugin.restorers.base import Restorer
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -276,7 +276,7 @@ def constructor_rows(network: type, where: str) -> list[Row]:
 
 def networks(kind: type) -> dict[str, type]:
     """The registered networks of a kind that are in this package, by name."""
-    ours = {name: network for name, network in ARCH_REGISTRY if network.__module__.startswith('dkp_plugin.')}
+    ours = {name: network for name, network in schema.ARCH_REGISTRY if network.__module__.startswith('dkp_plugin.')}
     return {name: ours[name] for name in sorted(ours, key=str.lower) if issubclass(ours[name], kind)}
 
 
@@ -300,11 +300,13 @@ def likelihood_table() -> str:
 def metric_section() -> str:
     """The metrics, with the keys of each and what it needs."""
     lines = ['| type | keys | needs | |', '|---|---|---|---|']
-    chosen = [name for name, _ in METRIC_REGISTRY if name in ('calculate_psnr', 'calculate_ssim', 'calculate_niqe')]
-    chosen += [name for name, metric in METRIC_REGISTRY if metric.__module__.startswith('dkp_plugin.')]
+    chosen = [
+        name for name, _ in options.METRIC_REGISTRY if name in ('calculate_psnr', 'calculate_ssim', 'calculate_niqe')
+    ]
+    chosen += [name for name, metric in options.METRIC_REGISTRY if metric.__module__.startswith('dkp_plugin.')]
     sources = {'img2': 'HR image', 'kernel_gt': 'true kernel'}
     for name in chosen:
-        metric = METRIC_REGISTRY.get(name)
+        metric = options.METRIC_REGISTRY.get(name)
         parameters = [p for p in inspect.signature(metric).parameters.values() if p.kind is not p.VAR_KEYWORD]
         keys = ', '.join(
             f'`{p.name}`' + (' (required)' if p.default is p.empty else f': {write_value(p.default)}')
@@ -319,14 +321,14 @@ def metric_section() -> str:
 
 def training_sections() -> Iterator[str]:
     """The models, data sets and networks of a training."""
-    for name, model in MODEL_REGISTRY:
+    for name, model in options.MODEL_REGISTRY:
         if model.__module__.startswith('dkp_plugin.') and name != 'BlindSRModel':
             yield f'### model_type: {name}\n\n{split_docstring(model.__doc__)[0]}\n'
     for name, module in (('KernelDataset', kernel_dataset), ('PhotoCropDataset', photo_crop_dataset)):
         doc = split_docstring(getattr(module, name).__doc__)[0].partition(' Keys:')[0]
         yield f'### {name}\n\n{doc}\n\n{table(block_rows(name, getattr(module, name + "Options")))}'
     for name in ('CompactPrior', 'KernelFlow'):
-        yield network_section(name, ARCH_REGISTRY.get(name))
+        yield network_section(name, schema.ARCH_REGISTRY.get(name))
 
 
 def reference() -> str:

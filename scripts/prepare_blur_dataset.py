@@ -12,8 +12,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from dkp_plugin.data.blur_manifest import BlurRecipe, prepare, verify
-from dkp_plugin.errors import OptionError, UserError
-from dkp_plugin.options import parse_section
+from dkp_plugin.host.errors import OptionError, UserError
+from dkp_plugin.host.schema import parse_section
 
 
 def parse_arguments(argv: Sequence[str] | None) -> tuple[argparse.Namespace, dict[str, object]]:

@@ -14,13 +14,15 @@ from pathlib import Path
 
 from torch import Tensor
 
-from dkp_plugin.data.folders import list_folder
-from dkp_plugin.data.pixels import encode_png
-from dkp_plugin.data.staged_folder import staged_folder
-from dkp_plugin.degradation import SCALES, degrade
-from dkp_plugin.errors import ImageError, OptionError, UserError
-from dkp_plugin.file_io import IMAGE_SUFFIXES, KERNEL_SUFFIXES, decode_image, read_kernel, write_bytes, write_kernel
-from dkp_plugin.kernels import CONVENTIONS
+from dkp_plugin.host.errors import ImageError, OptionError, UserError
+from dkp_plugin.io.files import write_bytes
+from dkp_plugin.io.folders import list_folder
+from dkp_plugin.io.images import IMAGE_SUFFIXES, decode_image
+from dkp_plugin.io.kernel_files import KERNEL_SUFFIXES, read_kernel, write_kernel
+from dkp_plugin.io.pixels import encode_png
+from dkp_plugin.io.staged_folder import staged_folder
+from dkp_plugin.physics.degradation import SCALES, degrade
+from dkp_plugin.physics.kernels import CONVENTIONS
 
 PNG_COMPRESSION = 6
 

@@ -17,9 +17,9 @@ import skimage.data
 import yaml
 
 import dkp_plugin
-from dkp_plugin.file_io import write_image
-from dkp_plugin.kernels import CONVENTIONS, default_kernel_size, kernel_centre
-from dkp_plugin.metrics.kernel_metric import calculate_kernel_ncc, calculate_kernel_psnr
+from dkp_plugin.evaluation.kernel_metric import calculate_kernel_ncc, calculate_kernel_psnr
+from dkp_plugin.io.images import write_image
+from dkp_plugin.physics.kernels import CONVENTIONS, default_kernel_size, kernel_centre
 
 ROOT = Path(__file__).parents[1]
 DOCS = [*sorted((ROOT / 'docs').glob('*.md')), ROOT / 'CONTRIBUTING.md', ROOT / 'CHANGELOG.md']
@@ -173,7 +173,7 @@ def means(folder, name):
 def test_tutorial_inside_the_package(photos, tmp_path):
     package = Path(dkp_plugin.__file__).parent
     shutil.copytree(package, tmp_path / 'dkp_plugin', ignore=shutil.ignore_patterns('weights', '__pycache__'))
-    (tmp_path / 'dkp_plugin/weights').symlink_to(package / 'weights')
+    (tmp_path / 'dkp_plugin/archs/weights').symlink_to(package / 'archs/weights')
     files, commands = files_of_tutorial()
     for name, text in files.items():
         (tmp_path / name).write_text(text)

@@ -13,8 +13,8 @@ from basicsr.utils.registry import ARCH_REGISTRY
 from pydantic import PositiveInt
 from torch import Tensor, nn
 
+from dkp_plugin.archs.diffusion_schedule import alphas_cumprod, linear_betas, noise_levels, timestep_of_sigma
 from dkp_plugin.archs.layers import Conv2d
-from dkp_plugin.diffusion_schedule import alphas_cumprod, linear_betas, noise_levels, timestep_of_sigma
 
 NUM_GROUPS = 32  # of every group normalisation
 

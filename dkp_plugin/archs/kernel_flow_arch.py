@@ -10,7 +10,7 @@ import torch
 from basicsr.utils.registry import ARCH_REGISTRY
 from torch import Tensor, nn
 
-from dkp_plugin.kernels import check_kernel_size, normalise
+from dkp_plugin.physics.kernels import check_kernel_size, normalise
 
 DECAY = 0.99  # of the running statistics of the batch normalisation, per training step
 EPSILON = 1e-5  # added to its variances

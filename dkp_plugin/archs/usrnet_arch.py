@@ -7,7 +7,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from dkp_plugin.degradation import data_step
+from dkp_plugin.physics.degradation import data_step
 
 
 class ResBlock(nn.Module):
@@ -95,8 +95,9 @@ class USRNetwork(nn.Module):
     """Unfolding network of USRNet, under the parameter names of the released weights.
 
     It starts from the LR image with its pixels repeated. Each iteration is the closed form of
-    :func:`~dkp_plugin.degradation.data_step` and one pass of the ResUNet, which takes the place of the proximal map of
-    an image prior. The iterations share the ResUNet and differ in their hyper-parameters. The defaults are USRNet-tiny.
+    :func:`~dkp_plugin.physics.degradation.data_step` and one pass of the ResUNet, which takes the place of the proximal
+    map of an image prior. The iterations share the ResUNet and differ in their hyper-parameters. The defaults are
+    those of USRNet-tiny.
 
     Args:
         num_iter: Iterations; the released networks have 6 (tiny) and 8.

@@ -16,10 +16,11 @@ from pathlib import Path, PurePath
 from pydantic import BaseModel, ConfigDict
 from torch import Tensor
 
-from dkp_plugin.data.archives import read_content, walk
-from dkp_plugin.data.pixels import encode_png, pixel_digest
-from dkp_plugin.errors import ImageError, UserError
-from dkp_plugin.file_io import IMAGE_SUFFIXES, decode_image, write_bytes
+from dkp_plugin.host.errors import ImageError, UserError
+from dkp_plugin.io.archives import read_content, walk
+from dkp_plugin.io.files import write_bytes
+from dkp_plugin.io.images import IMAGE_SUFFIXES, decode_image
+from dkp_plugin.io.pixels import encode_png, pixel_digest
 
 PNG_COMPRESSION = 6
 HR_MULTIPLE = 12

@@ -8,12 +8,13 @@ from pydantic import BaseModel, ConfigDict
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from dkp_plugin.data.folders import list_folder
-from dkp_plugin.data.lmdb_reader import list_lmdb, read_lmdb
 from dkp_plugin.data.synthesis import RandomKernelOptions, Synthesis
-from dkp_plugin.errors import ImageError, OptionError, UserError
-from dkp_plugin.file_io import IMAGE_SUFFIXES, KERNEL_SUFFIXES, decode_image, decode_kernel
-from dkp_plugin.options import parse_section
+from dkp_plugin.host.errors import ImageError, OptionError, UserError
+from dkp_plugin.host.schema import parse_section
+from dkp_plugin.io.folders import list_folder
+from dkp_plugin.io.images import IMAGE_SUFFIXES, decode_image
+from dkp_plugin.io.kernel_files import KERNEL_SUFFIXES, decode_kernel
+from dkp_plugin.io.lmdb_reader import list_lmdb, read_lmdb
 
 
 class IOBackendOptions(BaseModel):

@@ -20,15 +20,17 @@ import numpy as np
 import torch
 from pydantic import BaseModel, ConfigDict
 
-from dkp_plugin import __version__
-from dkp_plugin.data.folders import list_folder
 from dkp_plugin.data.kernel_folder import FolderFamily, kernel_digest
-from dkp_plugin.data.pixels import encode_png, pixel_digest
-from dkp_plugin.data.staged_folder import staged_folder
 from dkp_plugin.data.synthesis import RandomKernelOptions, Synthesis
-from dkp_plugin.errors import OptionError, UserError
-from dkp_plugin.file_io import IMAGE_SUFFIXES, decode_image, decode_kernel, write_bytes, write_json, write_kernel
-from dkp_plugin.options import parse_section
+from dkp_plugin.host.errors import OptionError, UserError
+from dkp_plugin.host.schema import parse_section
+from dkp_plugin.host.version import __version__
+from dkp_plugin.io.files import write_bytes, write_json
+from dkp_plugin.io.folders import list_folder
+from dkp_plugin.io.images import IMAGE_SUFFIXES, decode_image
+from dkp_plugin.io.kernel_files import decode_kernel, write_kernel
+from dkp_plugin.io.pixels import encode_png, pixel_digest
+from dkp_plugin.io.staged_folder import staged_folder
 
 MANIFEST_FILE = 'manifest.json'
 PNG_COMPRESSION = 6

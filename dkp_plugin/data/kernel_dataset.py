@@ -9,10 +9,11 @@ from pydantic import BaseModel, ConfigDict, NonNegativeFloat, PositiveInt
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from dkp_plugin.alternation import image_generator
-from dkp_plugin.errors import OptionError
-from dkp_plugin.kernels import build_family, check_kernel_size, default_kernel_size, kernel_centre
-from dkp_plugin.options import parse_section
+from dkp_plugin.host.errors import OptionError
+from dkp_plugin.host.schema import parse_section
+from dkp_plugin.host.seeds import image_generator
+from dkp_plugin.physics.kernel_families import build_family
+from dkp_plugin.physics.kernels import check_kernel_size, default_kernel_size, kernel_centre
 
 
 class KernelDatasetOptions(BaseModel):
@@ -40,7 +41,7 @@ class KernelDatasetOptions(BaseModel):
 
 @DATASET_REGISTRY.register()
 class KernelDataset(Dataset):
-    """Random kernels of a family (see :mod:`dkp_plugin.kernels`), in the convention ``released``.
+    """Random kernels of a family (see :mod:`dkp_plugin.physics.kernels`), in the convention ``released``.
 
     Kernel number i depends on ``seed`` and i alone, so nothing is stored and every i >= 0 has one; ``num_kernels`` is
     how many make an epoch. An item holds ``kernel``: float32 (1, K, K), non-negative, of sum 1 before ``noise``.

@@ -10,10 +10,12 @@ import scipy.io
 import torch
 from torch import Tensor
 
-from dkp_plugin.data.folders import list_folder
-from dkp_plugin.errors import KernelError
-from dkp_plugin.file_io import IMAGE_SUFFIXES, KERNEL_SUFFIXES, decode_image
-from dkp_plugin.kernels import KernelFamily, fit_to_grid
+from dkp_plugin.host.errors import KernelError
+from dkp_plugin.io.folders import list_folder
+from dkp_plugin.io.images import IMAGE_SUFFIXES, decode_image
+from dkp_plugin.io.kernel_files import KERNEL_SUFFIXES
+from dkp_plugin.physics.kernel_families import KernelFamily
+from dkp_plugin.physics.kernels import fit_to_grid
 
 
 def list_images_or_kernels(folder: Path, key: str) -> list[Path]:
@@ -24,7 +26,7 @@ def list_images_or_kernels(folder: Path, key: str) -> list[Path]:
         key: The option that names it, for the error message.
 
     Raises:
-        OptionError: see :func:`dkp_plugin.data.folders.list_folder`.
+        OptionError: see :func:`dkp_plugin.io.folders.list_folder`.
     """
     has_kernels = folder.is_dir() and any(path.suffix.lower() in KERNEL_SUFFIXES for path in folder.iterdir())
     return list_folder(folder, key, KERNEL_SUFFIXES if has_kernels else IMAGE_SUFFIXES)

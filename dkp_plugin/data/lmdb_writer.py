@@ -10,11 +10,12 @@ from pathlib import Path
 import lmdb
 
 from dkp_plugin.data.kernel_folder import list_images_or_kernels, read_kernel
-from dkp_plugin.data.lmdb_reader import META_FILE
-from dkp_plugin.data.pixels import encode_png
-from dkp_plugin.data.staged_folder import staged_folder
-from dkp_plugin.errors import UserError
-from dkp_plugin.file_io import KERNEL_SUFFIXES, decode_image
+from dkp_plugin.host.errors import UserError
+from dkp_plugin.io.images import decode_image
+from dkp_plugin.io.kernel_files import KERNEL_SUFFIXES
+from dkp_plugin.io.lmdb_reader import META_FILE
+from dkp_plugin.io.pixels import encode_png
+from dkp_plugin.io.staged_folder import staged_folder
 
 COMPRESSION = 1  # of the images, as BasicSR has it: quick to write, and little larger than the best
 INITIAL_MAP_SIZE = 1 << 24  # bytes; doubled when it is full, since Windows reserves all of it on the disk

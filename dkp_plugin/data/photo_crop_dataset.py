@@ -10,10 +10,10 @@ from pydantic import BaseModel, ConfigDict, Field, NonNegativeInt, PositiveInt
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from dkp_plugin.data.folders import list_folder
-from dkp_plugin.errors import ImageError, OptionError
-from dkp_plugin.file_io import IMAGE_SUFFIXES, decode_image
-from dkp_plugin.options import parse_section
+from dkp_plugin.host.errors import ImageError, OptionError
+from dkp_plugin.host.schema import parse_section
+from dkp_plugin.io.folders import list_folder
+from dkp_plugin.io.images import IMAGE_SUFFIXES, decode_image
 
 
 class PhotoCropDatasetOptions(BaseModel):

@@ -15,19 +15,20 @@ import torch
 from pydantic import BaseModel, ConfigDict, Field
 from torch import Tensor
 
-from dkp_plugin.alternation import image_generator
 from dkp_plugin.data.kernel_folder import FolderFamily
-from dkp_plugin.data.pixels import to_levels
-from dkp_plugin.degradation import Degradation
-from dkp_plugin.errors import ImageError
-from dkp_plugin.file_io import decode_image
-from dkp_plugin.kernels import KERNEL_FAMILIES, KernelFamily, build_family, default_kernel_size
+from dkp_plugin.host.errors import ImageError
+from dkp_plugin.host.seeds import image_generator
+from dkp_plugin.io.images import decode_image
+from dkp_plugin.io.pixels import to_levels
+from dkp_plugin.physics.degradation import Degradation
+from dkp_plugin.physics.kernel_families import KERNEL_FAMILIES, KernelFamily, build_family
+from dkp_plugin.physics.kernels import default_kernel_size
 
 LEVIN_FOLDER = Path('datasets/kernels/levin')
 
 
 class RandomKernelOptions(BaseModel):
-    """Block ``random_kernel``; see :mod:`dkp_plugin.kernels` for the ranges.
+    """Block ``random_kernel``; see :mod:`dkp_plugin.physics.kernels` for the ranges.
 
     ``family`` is a name of ``KERNEL_FAMILIES``, a folder of kernel files, or ``levin`` for the folder ``LEVIN_FOLDER``.
     ``noise`` is the standard deviation of Gaussian noise in levels of 8 bits; ``jpeg_quality`` that of OpenCV.

@@ -8,9 +8,9 @@ from basicsr.utils.registry import ARCH_REGISTRY
 from pydantic import NonNegativeFloat, PositiveFloat, PositiveInt
 from torch import Tensor
 
-from dkp_plugin.degradation import Degradation
 from dkp_plugin.estimators.base import KernelEstimator
-from dkp_plugin.kernels import normalise
+from dkp_plugin.physics.degradation import Degradation
+from dkp_plugin.physics.kernels import normalise
 
 
 def gaussian_kernel(theta: Tensor, kernel_size: int, centre: float, variance: float) -> Tensor:

@@ -10,13 +10,14 @@ from torch import Tensor
 
 from dkp_plugin.archs.initialise import build_initialised
 from dkp_plugin.archs.kernel_fcn_arch import KernelFCN
-from dkp_plugin.degradation import Degradation
-from dkp_plugin.error_spectrum import power_law
 from dkp_plugin.estimators.base import KernelEstimator
 from dkp_plugin.estimators.random_kernels import SAMPLERS, WEIGHTINGS, RandomKernels, kernel_weights
-from dkp_plugin.evidence import FrequencyGrid, negative_log_evidence
-from dkp_plugin.kernels import KERNEL_FAMILIES, KernelFamily, build_family, centre_of_mass
-from dkp_plugin.losses import data_loss
+from dkp_plugin.physics.data_loss import data_loss
+from dkp_plugin.physics.degradation import Degradation
+from dkp_plugin.physics.error_spectrum import power_law
+from dkp_plugin.physics.evidence import FrequencyGrid, negative_log_evidence
+from dkp_plugin.physics.kernel_families import KERNEL_FAMILIES, KernelFamily, build_family
+from dkp_plugin.physics.kernels import centre_of_mass
 
 # Temperature of the weights whose spread says how far the kernel may be off. Kernels that are judged good agree better
 # than they are right, for the model of the error is not exact: at the temperature of the estimate the spread promised 8
@@ -115,7 +116,7 @@ class DKP(KernelEstimator):
         error_exponents: With ``evidence``: least and largest exponent of the spectra |f|^-exponent among which that of
             the image's error is sought; twice the same takes it for known, 0 for white.
         error_stretch: With ``evidence``: how much more these spectra may hold in one direction than across it, see
-            :func:`~dkp_plugin.error_spectrum.power_law`; 0: the same in all directions.
+            :func:`~dkp_plugin.physics.error_spectrum.power_law`; 0: the same in all directions.
         rks_interval: With ``residual``: calls of ``step`` per RKS step.
         residual_interval: With ``residual``: calls of ``step`` per step on the residual.
         ssim_iters: With ``residual``: calls of ``step`` with 1 - SSIM, before the mean squared error takes over. An

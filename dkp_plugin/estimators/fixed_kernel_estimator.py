@@ -6,11 +6,11 @@ import torch
 from basicsr.utils.registry import ARCH_REGISTRY
 from torch import Tensor
 
-from dkp_plugin.degradation import Degradation
-from dkp_plugin.errors import KernelError
 from dkp_plugin.estimators.base import KernelEstimator
-from dkp_plugin.file_io import KERNEL_SUFFIXES, read_kernel
-from dkp_plugin.kernels import cubic_kernel, rasterise
+from dkp_plugin.host.errors import KernelError
+from dkp_plugin.io.kernel_files import KERNEL_SUFFIXES, read_kernel
+from dkp_plugin.physics.degradation import Degradation
+from dkp_plugin.physics.kernels import cubic_kernel, rasterise
 
 SIMPLE = ('delta', 'bicubic')
 

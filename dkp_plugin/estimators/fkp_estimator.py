@@ -8,11 +8,11 @@ from basicsr.utils.registry import ARCH_REGISTRY
 from pydantic import NonNegativeInt, PositiveFloat
 from torch import Tensor
 
-from dkp_plugin.degradation import Degradation
-from dkp_plugin.errors import UserError
-from dkp_plugin.estimators.flow_weights import SHIPPED, load_kernel_flow, shipped_names
+from dkp_plugin.archs.kernel_flow_weights import SHIPPED, load_kernel_flow, shipped_names
 from dkp_plugin.estimators.residual_descent import ResidualDescent
-from dkp_plugin.kernels import crop_kernel
+from dkp_plugin.host.errors import UserError
+from dkp_plugin.physics.degradation import Degradation
+from dkp_plugin.physics.kernels import crop_kernel
 
 
 def project_to_sphere(code: Tensor, radius: float) -> Tensor:

@@ -10,10 +10,10 @@ from torch import Tensor
 
 from dkp_plugin.archs.initialise import build_initialised
 from dkp_plugin.archs.internal_gan_arch import DeepLinearGenerator, PatchDiscriminator
-from dkp_plugin.degradation import Degradation
-from dkp_plugin.errors import UserError
 from dkp_plugin.estimators.base import KernelEstimator
-from dkp_plugin.kernels import convert_convention, crop_kernel, cubic_kernel, kernel_centre, normalise
+from dkp_plugin.host.errors import UserError
+from dkp_plugin.physics.degradation import Degradation
+from dkp_plugin.physics.kernels import convert_convention, crop_kernel, cubic_kernel, kernel_centre, normalise
 
 SCALES = (2, 4)
 WARMUP_ITERS = 200  # steps towards the bicubic kernel, which the generator then has but for 1e-3 of its peak

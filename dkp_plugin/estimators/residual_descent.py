@@ -6,9 +6,9 @@ from collections.abc import Iterable
 import torch
 from torch import Tensor
 
-from dkp_plugin.degradation import Degradation
 from dkp_plugin.estimators.base import KernelEstimator
-from dkp_plugin.losses import data_loss
+from dkp_plugin.physics.data_loss import data_loss
+from dkp_plugin.physics.degradation import Degradation
 
 
 class ResidualDescent(KernelEstimator):

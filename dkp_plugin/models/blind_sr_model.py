@@ -16,26 +16,30 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, default_collate
 from tqdm import tqdm
 
-from dkp_plugin.alternation import AlternationResult, alternate, image_generator, try_again
-from dkp_plugin.checkpoints import Checkpoint
-from dkp_plugin.degradation import Degradation
-from dkp_plugin.errors import ImageError, UserError
+from dkp_plugin.engine.alternation import AlternationResult, alternate, try_again
+from dkp_plugin.engine.checkpoints import Checkpoint
+from dkp_plugin.engine.confidence import judge
+from dkp_plugin.engine.non_blind import restore_with_kernel
+from dkp_plugin.engine.options import BlindSROptions, build_final_restorer, build_restorer
+from dkp_plugin.engine.out_of_memory import TILES, describe_out_of_memory, has_tiles, is_out_of_memory, tiled
 from dkp_plugin.estimators.base import KernelEstimator
 from dkp_plugin.estimators.fixed_kernel_estimator import FixedKernel
-from dkp_plugin.file_io import decode_image, read_kernel, write_image, write_json, write_kernel
-from dkp_plugin.fingerprint import fingerprint
-from dkp_plugin.interruption import stop_if_requested
-from dkp_plugin.metrics.evaluate import evaluate, metric_data
-from dkp_plugin.models.progress import Progress
-from dkp_plugin.models.provenance import Provenance
-from dkp_plugin.models.records import Records, peak_memory
-from dkp_plugin.models.stock import image_names, load_item, take_stock
-from dkp_plugin.noise import estimate_noise
-from dkp_plugin.non_blind import restore_with_kernel
-from dkp_plugin.options import BlindSROptions, build_final_restorer, build_network, build_restorer, parse_section
-from dkp_plugin.out_of_memory import TILES, describe_out_of_memory, has_tiles, is_out_of_memory, tiled
-from dkp_plugin.processes import divide, is_main, merge
-from dkp_plugin.verdict import judge
+from dkp_plugin.evaluation.evaluate import evaluate, metric_data
+from dkp_plugin.evaluation.provenance import Provenance
+from dkp_plugin.evaluation.records import Records, peak_memory
+from dkp_plugin.evaluation.stock import image_names, load_item, take_stock
+from dkp_plugin.evaluation.trajectory import Progress
+from dkp_plugin.host.errors import ImageError, UserError
+from dkp_plugin.host.interruption import stop_if_requested
+from dkp_plugin.host.processes import divide, is_main, merge
+from dkp_plugin.host.schema import build_network, parse_section
+from dkp_plugin.host.seeds import image_generator
+from dkp_plugin.io.files import write_json
+from dkp_plugin.io.fingerprint import fingerprint
+from dkp_plugin.io.images import decode_image, write_image
+from dkp_plugin.io.kernel_files import read_kernel, write_kernel
+from dkp_plugin.physics.degradation import Degradation
+from dkp_plugin.physics.noise import estimate_noise
 
 
 @MODEL_REGISTRY.register()
@@ -43,7 +47,7 @@ class BlindSRModel(BaseModel):
     """Restores LR images of unknown blur by alternating a kernel estimator and an image restorer.
 
     The truth, where a dataset has it, goes to the metrics only. The methods follow the life cycle of BasicSR's
-    models; the option file is described by :class:`~dkp_plugin.options.BlindSROptions`.
+    models; the option file is described by :class:`~dkp_plugin.engine.options.BlindSROptions`.
 
     Raises:
         OptionError: for a mistake in the options.

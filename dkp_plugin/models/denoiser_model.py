@@ -11,8 +11,8 @@ from basicsr.utils.registry import MODEL_REGISTRY
 from torch import Tensor
 from torch.utils.data import DataLoader
 
-from dkp_plugin.alternation import image_generator
-from dkp_plugin.precision import compute_dtype
+from dkp_plugin.archs.precision import compute_dtype
+from dkp_plugin.host.seeds import image_generator
 
 
 def sample_sigma(num: int, sigma_range: tuple[float, float], median: float, spread: float, generator: Any) -> Tensor:

@@ -10,7 +10,7 @@ from basicsr.utils.registry import MODEL_REGISTRY
 from torch import Tensor
 from torch.utils.data import DataLoader
 
-from dkp_plugin.errors import OptionError
+from dkp_plugin.host.errors import OptionError
 
 
 @MODEL_REGISTRY.register()

@@ -5,7 +5,7 @@ import abc
 import torch
 from torch import Tensor, nn
 
-from dkp_plugin.degradation import Degradation
+from dkp_plugin.physics.degradation import Degradation
 
 
 class Restorer(nn.Module, abc.ABC):

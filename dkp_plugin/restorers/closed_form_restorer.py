@@ -6,7 +6,7 @@ from basicsr.utils.registry import ARCH_REGISTRY
 from pydantic import PositiveFloat
 from torch import Tensor
 
-from dkp_plugin.degradation import Degradation
+from dkp_plugin.physics.degradation import Degradation
 from dkp_plugin.restorers.base import Restorer
 
 

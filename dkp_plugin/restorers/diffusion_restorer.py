@@ -8,12 +8,12 @@ from basicsr.utils.registry import ARCH_REGISTRY
 from pydantic import NonNegativeInt, PositiveFloat, PositiveInt
 from torch import Tensor
 
-from dkp_plugin.degradation import Degradation, aliased_power, kernel_to_otf
-from dkp_plugin.error_spectrum import power_law
-from dkp_plugin.precision import check_precision, compute_dtype
-from dkp_plugin.priors import load_prior
+from dkp_plugin.archs.precision import check_precision, compute_dtype
+from dkp_plugin.archs.priors import load_prior
+from dkp_plugin.archs.symmetries import transform, transform_back
+from dkp_plugin.physics.degradation import Degradation, aliased_power, kernel_to_otf
+from dkp_plugin.physics.error_spectrum import power_law
 from dkp_plugin.restorers.base import Restorer
-from dkp_plugin.symmetries import transform, transform_back
 
 SAMPLERS = ('renoise', 'ddpm', 'ddim')
 GRADIENT_STEPS = 10  # of the data step by gradient descent

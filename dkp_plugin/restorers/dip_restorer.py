@@ -6,10 +6,10 @@ from pydantic import NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveIn
 from torch import Tensor
 
 from dkp_plugin.archs.initialise import build_initialised
+from dkp_plugin.archs.precision import check_precision, compute_dtype
 from dkp_plugin.archs.skip_arch import SkipNet
-from dkp_plugin.degradation import Degradation
-from dkp_plugin.losses import data_loss
-from dkp_plugin.precision import check_precision, compute_dtype
+from dkp_plugin.physics.data_loss import data_loss
+from dkp_plugin.physics.degradation import Degradation
 from dkp_plugin.restorers.base import Restorer
 
 

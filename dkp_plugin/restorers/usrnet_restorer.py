@@ -9,10 +9,10 @@ from pydantic import NonNegativeFloat
 from torch import Tensor
 
 from dkp_plugin.archs.usrnet_arch import USRNetwork
-from dkp_plugin.degradation import Degradation
-from dkp_plugin.errors import OptionError, UserError
+from dkp_plugin.host.errors import OptionError, UserError
+from dkp_plugin.io.weight_files import read_weights
+from dkp_plugin.physics.degradation import Degradation
 from dkp_plugin.restorers.base import Restorer
-from dkp_plugin.weight_files import read_weights
 
 SOURCE = 'https://github.com/cszn/USRNet'
 

@@ -10,10 +10,10 @@ from pydantic import NonNegativeInt, PositiveFloat, PositiveInt
 from torch import Tensor
 
 from dkp_plugin.archs.initialise import build_initialised
+from dkp_plugin.archs.symmetries import transform
 from dkp_plugin.archs.zssr_arch import ZSSRNet
-from dkp_plugin.degradation import Degradation, aliased_power, kernel_to_otf
+from dkp_plugin.physics.degradation import Degradation, aliased_power, kernel_to_otf
 from dkp_plugin.restorers.base import Restorer
-from dkp_plugin.symmetries import transform
 
 DECAYS = (0.6, 0.85)  # shares of the steps after which the learning rate falls to a tenth
 

@@ -3,7 +3,7 @@ import torch
 from basicsr.utils.registry import ARCH_REGISTRY
 
 from dkp_plugin.archs.compact_prior_arch import CompactPrior
-from dkp_plugin.options import build_network
+from dkp_plugin.host.schema import build_network
 
 TINY = {'num_feats': (8, 12, 16), 'num_blocks': (1, 1, 2), 'num_emb': 16}
 

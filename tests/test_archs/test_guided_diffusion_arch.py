@@ -6,9 +6,9 @@ import pytest
 import torch
 from basicsr.utils.registry import ARCH_REGISTRY
 
+from dkp_plugin.archs.diffusion_schedule import alphas_cumprod, linear_betas, noise_levels, x0_from_epsilon
 from dkp_plugin.archs.guided_diffusion_arch import AttentionBlock, GuidedDiffusionUNet, ResBlock, timestep_embedding
-from dkp_plugin.diffusion_schedule import alphas_cumprod, linear_betas, noise_levels, x0_from_epsilon
-from dkp_plugin.options import build_network
+from dkp_plugin.host.schema import build_network
 
 # Parameters of 256x256_diffusion.pt, written down from other people's code of the network, not from ours.
 PUBLIC = Path(__file__).with_name('data_guided_diffusion_256.json')

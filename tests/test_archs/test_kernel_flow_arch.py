@@ -12,7 +12,8 @@ from dkp_plugin.archs.kernel_flow_arch import (
     inverse_logit_transform,
     logit_transform,
 )
-from dkp_plugin.kernels import build_family, centre_of_mass
+from dkp_plugin.physics.kernel_families import build_family
+from dkp_plugin.physics.kernels import centre_of_mass
 
 SCALES = (2, 3, 4)
 

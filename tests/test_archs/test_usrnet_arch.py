@@ -3,7 +3,7 @@ import torch
 import torch.nn.functional as F
 
 from dkp_plugin.archs.usrnet_arch import ResUNet, USRNetwork
-from dkp_plugin.degradation import degrade
+from dkp_plugin.physics.degradation import degrade
 
 
 def tiny(num_iter=2):

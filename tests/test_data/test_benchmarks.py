@@ -9,10 +9,10 @@ import numpy as np
 import pytest
 
 from dkp_plugin.data import benchmarks
-from dkp_plugin.data.archives import read_content, walk
 from dkp_plugin.data.benchmarks import Benchmark, arrange, load_benchmarks, locate
-from dkp_plugin.errors import ImageError, UserError
-from dkp_plugin.file_io import decode_image
+from dkp_plugin.host.errors import ImageError, UserError
+from dkp_plugin.io.archives import read_content, walk
+from dkp_plugin.io.images import decode_image
 
 SIZE = 26, 40  # cut to a multiple of 12: 24, 36
 

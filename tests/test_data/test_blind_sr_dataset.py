@@ -10,10 +10,11 @@ from basicsr.utils.lmdb_util import make_lmdb_from_imgs
 from torch.utils.data import DataLoader
 
 from dkp_plugin.data.blind_sr_dataset import BlindSRDataset
-from dkp_plugin.degradation import degrade
-from dkp_plugin.errors import ImageError, KernelError, OptionError
-from dkp_plugin.file_io import write_image, write_kernel
-from dkp_plugin.kernels import centre_of_mass
+from dkp_plugin.host.errors import ImageError, KernelError, OptionError
+from dkp_plugin.io.images import write_image
+from dkp_plugin.io.kernel_files import write_kernel
+from dkp_plugin.physics.degradation import degrade
+from dkp_plugin.physics.kernels import centre_of_mass
 
 NAMES = ['b 1', 'a.x', 'c']
 

@@ -8,14 +8,15 @@ import scipy.io
 import torch
 from scipy.ndimage import correlate
 
-from dkp_plugin.alternation import image_generator
 from dkp_plugin.data import blur_manifest, synthesis
 from dkp_plugin.data.blind_sr_dataset import BlindSRDataset
 from dkp_plugin.data.blur_manifest import BlurRecipe, prepare, verify
 from dkp_plugin.data.kernel_folder import FolderFamily, read_kernel
-from dkp_plugin.errors import OptionError, UserError
-from dkp_plugin.file_io import write_image, write_kernel
-from dkp_plugin.kernels import centre_of_mass, fit_to_grid
+from dkp_plugin.host.errors import OptionError, UserError
+from dkp_plugin.host.seeds import image_generator
+from dkp_plugin.io.images import write_image
+from dkp_plugin.io.kernel_files import write_kernel
+from dkp_plugin.physics.kernels import centre_of_mass, fit_to_grid
 
 NAMES = ['Größe 中', 'a.x', 'c']
 

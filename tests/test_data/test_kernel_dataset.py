@@ -2,8 +2,8 @@ import pytest
 import torch
 
 from dkp_plugin.data.kernel_dataset import KernelDataset
-from dkp_plugin.errors import OptionError
-from dkp_plugin.kernels import centre_of_mass
+from dkp_plugin.host.errors import OptionError
+from dkp_plugin.physics.kernels import centre_of_mass
 
 
 def build(**options):

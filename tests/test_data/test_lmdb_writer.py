@@ -9,12 +9,13 @@ from basicsr.data import build_dataset
 
 from dkp_plugin.data import lmdb_writer
 from dkp_plugin.data.blind_sr_dataset import BlindSRDataset
-from dkp_plugin.data.lmdb_reader import list_lmdb, read_lmdb
 from dkp_plugin.data.lmdb_writer import create_lmdb
-from dkp_plugin.data.pixels import encode_png, pixel_digest, to_levels
-from dkp_plugin.data.staged_folder import staged_folder
-from dkp_plugin.errors import ImageError, UserError
-from dkp_plugin.file_io import decode_image, write_image, write_kernel
+from dkp_plugin.host.errors import ImageError, UserError
+from dkp_plugin.io.images import decode_image, write_image
+from dkp_plugin.io.kernel_files import write_kernel
+from dkp_plugin.io.lmdb_reader import list_lmdb, read_lmdb
+from dkp_plugin.io.pixels import encode_png, pixel_digest, to_levels
+from dkp_plugin.io.staged_folder import staged_folder
 
 NAMES = ['b 1 (2,2,2) 1', 'a.x', 'Größe 中文']
 

@@ -5,8 +5,8 @@ import skimage.data
 import torch
 from basicsr.utils.registry import DATASET_REGISTRY
 
-from dkp_plugin.errors import ImageError, OptionError
-from dkp_plugin.file_io import write_image
+from dkp_plugin.host.errors import ImageError, OptionError
+from dkp_plugin.io.images import write_image
 
 
 @pytest.fixture

@@ -5,12 +5,12 @@ import pytest
 import scipy.stats
 import torch
 
-from dkp_plugin.degradation import Degradation
-from dkp_plugin.errors import OptionError
 from dkp_plugin.estimators.base import KernelEstimator
 from dkp_plugin.estimators.bsrdm_estimator import BSRDM, gaussian_kernel, langevin_step, noise_variances
-from dkp_plugin.kernels import GaussianFamily
-from dkp_plugin.options import build_network
+from dkp_plugin.host.errors import OptionError
+from dkp_plugin.host.schema import build_network
+from dkp_plugin.physics.degradation import Degradation
+from dkp_plugin.physics.kernel_families import GaussianFamily
 
 
 def test_kernel_is_the_density_of_scipy():

@@ -4,11 +4,11 @@ import math
 import pytest
 import torch
 
-from dkp_plugin.degradation import Degradation
-from dkp_plugin.error_spectrum import power_law
 from dkp_plugin.estimators.dkp_estimator import DKP, residuals
-from dkp_plugin.evidence import FrequencyGrid, negative_log_evidence
-from dkp_plugin.kernels import build_family
+from dkp_plugin.physics.degradation import Degradation
+from dkp_plugin.physics.error_spectrum import power_law
+from dkp_plugin.physics.evidence import FrequencyGrid, negative_log_evidence
+from dkp_plugin.physics.kernel_families import build_family
 
 DEGRADATION = Degradation(scale=2, kernel_size=11)
 

@@ -1,7 +1,7 @@
 import torch
 
-from dkp_plugin.degradation import Degradation
 from dkp_plugin.estimators.double_dip_estimator import DoubleDIP
+from dkp_plugin.physics.degradation import Degradation
 
 
 def test_given_the_true_image_the_residual_falls(rng):

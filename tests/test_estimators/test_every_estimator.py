@@ -5,8 +5,8 @@ import torch
 from basicsr.utils.registry import ARCH_REGISTRY
 from mmengine.registry import MODELS
 
-from dkp_plugin.degradation import Degradation
 from dkp_plugin.estimators.base import KernelEstimator
+from dkp_plugin.physics.degradation import Degradation
 
 ESTIMATORS = sorted(
     name

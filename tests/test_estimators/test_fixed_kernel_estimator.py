@@ -3,13 +3,13 @@ import pytest
 import scipy.io
 import torch
 
-from dkp_plugin.degradation import Degradation
-from dkp_plugin.errors import KernelError, OptionError
 from dkp_plugin.estimators.base import KernelEstimator
 from dkp_plugin.estimators.fixed_kernel_estimator import FixedKernel
-from dkp_plugin.file_io import write_kernel
-from dkp_plugin.kernels import centre_of_mass, normalise
-from dkp_plugin.options import build_network
+from dkp_plugin.host.errors import KernelError, OptionError
+from dkp_plugin.host.schema import build_network
+from dkp_plugin.io.kernel_files import write_kernel
+from dkp_plugin.physics.degradation import Degradation
+from dkp_plugin.physics.kernels import centre_of_mass, normalise
 
 LQ = torch.rand(1, 3, 12, 10, generator=torch.Generator().manual_seed(0))
 

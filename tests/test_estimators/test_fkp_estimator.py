@@ -4,12 +4,13 @@ import pytest
 import torch
 
 from dkp_plugin.archs.kernel_flow_arch import KernelFlow
-from dkp_plugin.degradation import Degradation
-from dkp_plugin.errors import UserError
+from dkp_plugin.archs.kernel_flow_weights import SHIPPED, load_kernel_flow, shipped_names
 from dkp_plugin.estimators.fkp_estimator import FKP, project_to_sphere
-from dkp_plugin.estimators.flow_weights import SHIPPED, load_kernel_flow, shipped_names
-from dkp_plugin.kernels import build_family, centre_of_mass
-from dkp_plugin.weight_files import read_weights, write_safetensors
+from dkp_plugin.host.errors import UserError
+from dkp_plugin.io.weight_files import read_weights, write_safetensors
+from dkp_plugin.physics.degradation import Degradation
+from dkp_plugin.physics.kernel_families import build_family
+from dkp_plugin.physics.kernels import centre_of_mass
 
 DEGRADATION = Degradation(scale=2, kernel_size=7, convention='released')
 

@@ -3,13 +3,13 @@ import math
 import pytest
 import torch
 
-from dkp_plugin.degradation import Degradation, degrade
-from dkp_plugin.errors import OptionError, UserError
 from dkp_plugin.estimators import kernelgan_estimator
 from dkp_plugin.estimators.base import KernelEstimator
 from dkp_plugin.estimators.kernelgan_estimator import KernelGAN, apply_twice, regularisers
-from dkp_plugin.kernels import centre_of_mass, cubic_kernel
-from dkp_plugin.options import build_network
+from dkp_plugin.host.errors import OptionError, UserError
+from dkp_plugin.host.schema import build_network
+from dkp_plugin.physics.degradation import Degradation, degrade
+from dkp_plugin.physics.kernels import centre_of_mass, cubic_kernel
 
 
 def test_regularisers_of_two_points_by_hand():

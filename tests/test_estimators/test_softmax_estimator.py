@@ -1,7 +1,7 @@
 import torch
 
-from dkp_plugin.degradation import Degradation
 from dkp_plugin.estimators.softmax_estimator import Softmax
+from dkp_plugin.physics.degradation import Degradation
 
 
 def test_starts_uniform_and_needs_no_random_numbers(rng):

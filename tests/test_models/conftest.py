@@ -9,9 +9,10 @@ import pytest
 import torch
 import yaml
 
-from dkp_plugin.degradation import Degradation
-from dkp_plugin.file_io import write_image, write_kernel
-from dkp_plugin.kernels import build_family
+from dkp_plugin.io.images import write_image
+from dkp_plugin.io.kernel_files import write_kernel
+from dkp_plugin.physics.degradation import Degradation
+from dkp_plugin.physics.kernel_families import build_family
 
 SCALE, NAMES = 2, ('a', 'b', 'c')
 
@@ -78,7 +79,7 @@ def run_from_yaml(
     import basicsr.train
     from basicsr.utils.logger import initialized_logger
 
-    from dkp_plugin.pipelines import run_pipeline
+    from dkp_plugin.models.pipelines import run_pipeline
 
     if not resume:
         shutil.rmtree(folder / 'results' / str(options.get('name')), ignore_errors=True)

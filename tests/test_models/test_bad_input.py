@@ -109,7 +109,7 @@ def test_no_write_permission(options, run_test, tmp_path, capsys):
 def test_unusable_option_file(run_test, tmp_path, monkeypatch, capsys, content, message):
     import basicsr.test
 
-    from dkp_plugin.pipelines import run_pipeline
+    from dkp_plugin.models.pipelines import run_pipeline
 
     path = tmp_path / 'options.yml'
     if content is not None:

@@ -185,7 +185,7 @@ def test_early_stopping_keeps_the_best_iteration(options, run_test, tmp_path):
 
 
 def test_divergence_restarts_once_then_fails_for_that_image_only(options, run_test, tmp_path, monkeypatch, capsys):
-    from dkp_plugin import alternation
+    from dkp_plugin.engine import alternation
 
     attempts = []
     original = alternation.alternate
@@ -209,7 +209,7 @@ def test_divergence_restarts_once_then_fails_for_that_image_only(options, run_te
 
 
 def test_interruption_keeps_what_is_finished(options, run_test, tmp_path, monkeypatch, capsys):
-    from dkp_plugin import alternation
+    from dkp_plugin.engine import alternation
 
     def alternate(*arguments, **keywords):
         if (tmp_path / 'results/tiny/visualization/Tiny/a_tiny.png').exists():

@@ -5,7 +5,7 @@ from pathlib import Path
 import basicsr.test
 import pytest
 
-from dkp_plugin.pipelines import run_pipeline
+from dkp_plugin.models.pipelines import run_pipeline
 
 GOOD = """\
 name: tiny

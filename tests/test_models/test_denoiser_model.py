@@ -12,11 +12,11 @@ import torch
 import yaml
 from basicsr.utils.registry import ARCH_REGISTRY, MODEL_REGISTRY
 
-from dkp_plugin import priors
+from dkp_plugin.archs import priors
 from dkp_plugin.archs.compact_prior_arch import CompactPrior
 from dkp_plugin.data.photo_crop_dataset import PhotoCropDatasetOptions
+from dkp_plugin.host.schema import build_network
 from dkp_plugin.models.denoiser_model import sample_sigma
-from dkp_plugin.options import build_network
 
 NETWORK = {'num_feats': [4, 8], 'num_blocks': [1, 1], 'num_emb': 8}
 OPTIONS = Path(__file__).parents[2] / 'options/train/train_CompactPrior.yml'

@@ -7,10 +7,11 @@ from pathlib import Path
 import pytest
 import torch
 
-from dkp_plugin import alternation, file_io
+from dkp_plugin.archs.tiled_prior import TiledPrior
+from dkp_plugin.engine import alternation
+from dkp_plugin.io.images import decode_image
 from dkp_plugin.models import blind_sr_model
 from dkp_plugin.models.blind_sr_model import BlindSRModel
-from dkp_plugin.tiling import TiledPrior
 
 DIFFUSION = {'type': 'Diffusion', 'num_steps': 1, 'num_final_steps': 0}
 
@@ -29,7 +30,7 @@ def no_space(path):
 
 @pytest.mark.parametrize('writer', ['write_image', 'write_kernel', 'write_json'])
 def test_a_disk_that_is_full_for_a_while(options, run_test, tmp_path, monkeypatch, capsys, writer):
-    original = getattr(file_io, writer)
+    original = getattr(blind_sr_model, writer)
 
     def fail(path, *rest):
         return no_space(path) if path.name.startswith('b') else original(path, *rest)
@@ -43,7 +44,7 @@ def test_a_disk_that_is_full_for_a_while(options, run_test, tmp_path, monkeypatc
 
 
 def test_a_disk_that_stays_full(options, run_test, tmp_path, monkeypatch, capsys):
-    monkeypatch.setattr('dkp_plugin.models.records.write_json', lambda path, *_: no_space(path))
+    monkeypatch.setattr('dkp_plugin.evaluation.records.write_json', lambda path, *_: no_space(path))
     assert run_test(options) == 2
     last = capsys.readouterr().err.splitlines()[-1]
     assert last.startswith('error: ') and 'No space left on device' in last
@@ -78,9 +79,7 @@ def test_an_image_too_large_for_the_memory(options, run_test, tmp_path, monkeypa
             raise error
         return alternation.alternate(estimator, restorer, lq, *arguments, **keywords)
 
-    lq_of_b = file_io.decode_image(
-        Path(options['datasets']['test_1']['dataroot_lq'], 'b.png').read_bytes(), 'b'
-    ).flatten()[0]
+    lq_of_b = decode_image(Path(options['datasets']['test_1']['dataroot_lq'], 'b.png').read_bytes(), 'b').flatten()[0]
     monkeypatch.setattr(blind_sr_model, 'alternate', alternate)
     assert run_test(options) == 1
     assert capsys.readouterr().err.splitlines()[-1] == (

@@ -10,9 +10,9 @@ import yaml
 from basicsr.utils.registry import DATASET_REGISTRY
 
 from dkp_plugin.archs.kernel_flow_arch import KernelFlow
+from dkp_plugin.archs.kernel_flow_weights import load_kernel_flow
 from dkp_plugin.data.kernel_dataset import KernelDataset
 from dkp_plugin.estimators.fkp_estimator import FKP
-from dkp_plugin.estimators.flow_weights import load_kernel_flow
 
 OPTIONS = sorted((Path(__file__).parents[2] / 'options/train').glob('train_FKP_*.yml'))
 

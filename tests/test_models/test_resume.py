@@ -13,8 +13,8 @@ import pytest
 import yaml
 from basicsr.metrics import calculate_ssim
 
+from dkp_plugin.evaluation.provenance import differences, options_hash
 from dkp_plugin.models.blind_sr_model import BlindSRModel
-from dkp_plugin.models.provenance import differences, options_hash
 
 
 @pytest.fixture
@@ -100,7 +100,7 @@ def test_another_content_of_a_kernel_file(options, run_again, tmp_path, benchmar
 def test_another_version(options, run_again, tmp_path, tested, monkeypatch):
     run_again(options)
     tested.clear()
-    monkeypatch.setattr('dkp_plugin.models.provenance.__version__', '99')
+    monkeypatch.setattr('dkp_plugin.evaluation.provenance.__version__', '99')
     run_again(options)
     assert tested == ['a', 'b', 'c'] and 'version: 0.1.0 before, 99 now' in log(tmp_path)
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from dkp_plugin.file_io import write_image
+from dkp_plugin.io.images import write_image
 
 TOTAL, CHECKPOINT = 4, 2
 

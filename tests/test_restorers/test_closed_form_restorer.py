@@ -2,11 +2,12 @@ import pytest
 import torch
 from basicsr.metrics import calculate_psnr
 
-from dkp_plugin.degradation import Degradation
-from dkp_plugin.errors import OptionError
-from dkp_plugin.file_io import decode_image, read_kernel
-from dkp_plugin.metrics.evaluate import to_uint8_bgr
-from dkp_plugin.options import build_network
+from dkp_plugin.evaluation.evaluate import to_uint8_bgr
+from dkp_plugin.host.errors import OptionError
+from dkp_plugin.host.schema import build_network
+from dkp_plugin.io.images import decode_image
+from dkp_plugin.io.kernel_files import read_kernel
+from dkp_plugin.physics.degradation import Degradation
 from dkp_plugin.restorers.base import Restorer
 from dkp_plugin.restorers.closed_form_restorer import ClosedForm
 

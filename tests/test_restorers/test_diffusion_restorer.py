@@ -3,9 +3,9 @@ import torch
 from torch import Tensor, nn
 
 from dkp_plugin.archs.compact_prior_arch import CompactPrior
-from dkp_plugin.degradation import Degradation
-from dkp_plugin.errors import OptionError
-from dkp_plugin.options import build_network
+from dkp_plugin.host.errors import OptionError
+from dkp_plugin.host.schema import build_network
+from dkp_plugin.physics.degradation import Degradation
 from dkp_plugin.restorers.base import Restorer
 from dkp_plugin.restorers.diffusion_restorer import Diffusion, noise_levels, reverse_step
 
@@ -222,7 +222,7 @@ def test_weights_of_a_file_are_used(tmp_path, photo, monkeypatch):
     torch.nn.init.normal_(net.last.weight)
     torch.save({'params': net.state_dict()}, tmp_path / 'net.pth')
     monkeypatch.setattr(
-        'dkp_plugin.priors.PRIORS', {'compact': lambda: CompactPrior(num_feats=(4,), num_blocks=(1,), num_emb=4)}
+        'dkp_plugin.archs.priors.PRIORS', {'compact': lambda: CompactPrior(num_feats=(4,), num_blocks=(1,), num_emb=4)}
     )
     loaded = Diffusion(num_steps=1, precision='float32')
     loaded.load(str(tmp_path / 'net.pth'))

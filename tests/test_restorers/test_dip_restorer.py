@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from dkp_plugin.degradation import Degradation
+from dkp_plugin.physics.degradation import Degradation
 from dkp_plugin.restorers.dip_restorer import DIP, hyper_laplacian
 
 TINY = {'num_feat': 8, 'num_skip': 2, 'num_scales': 2, 'non_local_scales': (2,)}

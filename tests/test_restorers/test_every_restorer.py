@@ -4,7 +4,7 @@ import pytest
 import torch
 from basicsr.utils.registry import ARCH_REGISTRY
 
-from dkp_plugin.degradation import Degradation
+from dkp_plugin.physics.degradation import Degradation
 from dkp_plugin.restorers.base import Restorer
 
 TINY = {

@@ -3,10 +3,11 @@ import torch
 from basicsr.metrics import calculate_psnr
 
 from dkp_plugin.archs.compact_prior_arch import CompactPrior
-from dkp_plugin.degradation import Degradation
-from dkp_plugin.errors import OptionError, UserError
-from dkp_plugin.file_io import decode_image, read_kernel
-from dkp_plugin.metrics.evaluate import to_uint8_bgr
+from dkp_plugin.evaluation.evaluate import to_uint8_bgr
+from dkp_plugin.host.errors import OptionError, UserError
+from dkp_plugin.io.images import decode_image
+from dkp_plugin.io.kernel_files import read_kernel
+from dkp_plugin.physics.degradation import Degradation
 from dkp_plugin.restorers.usrnet_restorer import USRNet
 
 KERNEL = torch.full((1, 1, 5, 5), 1 / 25)

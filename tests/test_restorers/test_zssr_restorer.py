@@ -1,11 +1,11 @@
 import pytest
 import torch
 
-from dkp_plugin.degradation import Degradation
-from dkp_plugin.errors import OptionError
-from dkp_plugin.kernels import GaussianFamily
-from dkp_plugin.non_blind import restore_with_kernel
-from dkp_plugin.options import build_network
+from dkp_plugin.engine.non_blind import restore_with_kernel
+from dkp_plugin.host.errors import OptionError
+from dkp_plugin.host.schema import build_network
+from dkp_plugin.physics.degradation import Degradation
+from dkp_plugin.physics.kernel_families import GaussianFamily
 from dkp_plugin.restorers.base import Restorer
 from dkp_plugin.restorers.zssr_restorer import ZSSR, back_project, make_pairs
 

@@ -1,6 +1,6 @@
 import numpy as np
 
-from dkp_plugin.file_io import write_image
+from dkp_plugin.io.images import write_image
 
 
 def test_exit_status_tells_whether_a_set_is_complete(run_script, tmp_path):

@@ -1,7 +1,7 @@
 import numpy as np
 
-from dkp_plugin.data.lmdb_reader import list_lmdb
-from dkp_plugin.file_io import write_image
+from dkp_plugin.io.images import write_image
+from dkp_plugin.io.lmdb_reader import list_lmdb
 
 
 def test_folder_becomes_an_lmdb_once(run_script, tmp_path):

@@ -3,7 +3,7 @@ import json
 import numpy as np
 import pytest
 
-from dkp_plugin.file_io import write_image
+from dkp_plugin.io.images import write_image
 
 
 @pytest.fixture

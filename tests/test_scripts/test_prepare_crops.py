@@ -4,7 +4,8 @@ import pytest
 import scipy.io
 import torch
 
-from dkp_plugin.file_io import write_image, write_kernel
+from dkp_plugin.io.images import write_image
+from dkp_plugin.io.kernel_files import write_kernel
 
 
 @pytest.fixture

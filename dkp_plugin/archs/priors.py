@@ -1,0 +1,67 @@
+"""The image priors of the Diffusion restorer, by name, with their weights."""
+
+import hashlib
+from pathlib import Path
+
+from torch import nn
+
+from dkp_plugin.archs.compact_prior_arch import CompactPrior
+from dkp_plugin.archs.guided_diffusion_arch import GuidedDiffusionUNet
+from dkp_plugin.archs.tiled_prior import TiledPrior
+from dkp_plugin.host.errors import OptionError, UserError
+from dkp_plugin.io.weight_files import read_weights
+
+COMPACT_WEIGHTS = Path(__file__).parent / 'weights' / 'compact_prior.safetensors'
+COMPACT_SHA256 = 'd474d05e25d36467a819b2ec24ce30fb80fe16a8eea710790e0a91a1885eaeb5'
+GUIDED_SOURCE = 'https://github.com/openai/guided-diffusion'
+PRIORS = {
+    'compact': CompactPrior,
+    'guided': GuidedDiffusionUNet,
+    'guided_class': lambda: GuidedDiffusionUNet(num_classes=1000),
+}
+
+
+def load_prior(name: str, path: str | None = None) -> nn.Module:
+    """Build an image prior and load its weights.
+
+    Args:
+        name: A key of ``PRIORS``.
+        path: File of weights: safetensors, or what ``torch.save`` writes, a checkpoint of BasicSR among it, of which
+            the averaged weights are taken. None: the weights of ``compact`` that come with the package.
+
+    Returns:
+        The network in evaluation mode, on the CPU, its parameters without gradients. It has the method
+        ``denoise(x, sigma, dtype, label)``.
+
+    Raises:
+        UserError: for a file that is missing, damaged or of another network.
+        OptionError: where a file must be named.
+    """
+    if path is None:
+        if name != 'compact':
+            raise OptionError(
+                f'missing; the prior {name} needs a file from {GUIDED_SOURCE}, '
+                f'{"256x256_diffusion_uncond.pt" if name == "guided" else "256x256_diffusion.pt"}'
+            )
+        path = COMPACT_WEIGHTS
+        _check_sum(path, COMPACT_SHA256)
+    weights, _ = read_weights(Path(path))
+    if isinstance(weights, dict):
+        weights = weights.get('params_ema', weights.get('params', weights))
+    net = PRIORS[name]()
+    try:
+        net.load_state_dict(weights)
+    except (RuntimeError, TypeError, AttributeError) as error:
+        reason = ' '.join(str(error).split())
+        raise UserError(f'{path}: these are not the weights of the prior {name} ({reason[:200]})') from None
+    net = net.eval().requires_grad_(False)
+    return net if name == 'compact' else TiledPrior(net)  # the guided network is made for 256x256 pixels
+
+
+def _check_sum(path: Path, expected: str) -> None:
+    try:
+        found = hashlib.sha256(path.read_bytes()).hexdigest()
+    except OSError as error:
+        raise UserError(f'{path}: {error.strerror}; install the package again') from None
+    if found != expected:
+        raise UserError(f'{path}: SHA-256 {found}, expected {expected}; the file is damaged, install the package again')

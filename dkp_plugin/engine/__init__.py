@@ -1,0 +1,1 @@
+"""The one road from an LR image to its result."""

@@ -1,0 +1,154 @@
+"""The loop of every system here: estimator and restorer take turns, each seeing only what the other has made."""
+
+import itertools
+import math
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+import torch
+from torch import Tensor
+
+from dkp_plugin.engine.checkpoints import Checkpoint
+from dkp_plugin.engine.early_stopping import EarlyStopping
+from dkp_plugin.estimators.base import KernelEstimator
+from dkp_plugin.host.errors import DivergenceError
+from dkp_plugin.host.interruption import stop_if_requested
+from dkp_plugin.physics.degradation import Degradation
+from dkp_plugin.restorers.base import Restorer
+
+ATTEMPTS = 2  # an optimisation that diverges starts once more, with other random numbers
+CHECK_INTERVAL = 10  # iterations between looks at the losses; on a GPU each look waits for the device
+
+
+@dataclass
+class AlternationResult:
+    """What an alternation found.
+
+    Attributes:
+        x: HR image, (1, C, s h, s w) in [0, 1].
+        kernel: Kernel, (1, 1, K, K), non-negative, of sum 1.
+        expected_kernel_psnr: What the estimator's own doubt leads one to expect, in dB; None where it does not say.
+        num_iter: Iterations that were run.
+        best_iter: Iteration at whose end ``x`` and ``kernel`` were taken.
+        curve: A row every ``CHECK_INTERVAL`` iterations: ``iteration``, the losses by name and, where early stopping is
+            on, the running ``variance``.
+    """
+
+    x: Tensor
+    kernel: Tensor
+    expected_kernel_psnr: float | None = None
+    num_iter: int = 0
+    best_iter: int = 0
+    curve: list[dict[str, float]] = field(default_factory=list)
+
+
+@dataclass
+class _Loop:
+    """Everything that an iteration changes."""
+
+    estimator: KernelEstimator
+    restorer: Restorer
+    early_stopping: EarlyStopping
+    generator: torch.Generator
+    best: AlternationResult
+    average: Tensor
+
+
+def try_again(
+    run: Callable[[int], AlternationResult], image_name: str, warn: Callable[[str], object] = lambda message: None
+) -> AlternationResult:
+    """Run an optimisation, and again as long as it diverges, ``ATTEMPTS`` times in all.
+
+    Args:
+        run: Takes the number of the attempt, counted from 0, for :func:`image_generator`.
+        image_name: For the messages.
+        warn: Hears of an attempt that is given up.
+
+    Raises:
+        DivergenceError: if every attempt ended in numbers that are not finite.
+    """
+    for attempt in itertools.count():
+        try:
+            return run(attempt)
+        except DivergenceError as error:
+            if attempt + 1 == ATTEMPTS:
+                raise DivergenceError(f'{image_name}: {error}, in each of {ATTEMPTS} attempts') from None
+            warn(f'{image_name}: {error}; starting again with other random numbers')
+
+
+def alternate(
+    estimator: KernelEstimator,
+    restorer: Restorer,
+    lq: Tensor,
+    degradation: Degradation,
+    generator: torch.Generator,
+    num_iter: int | None = None,
+    averaging: float = 0.0,
+    early_stopping: EarlyStopping | None = None,
+    on_iteration: Callable[[int], None] | None = None,
+    checkpoint: Checkpoint | None = None,
+    kernel_only: bool = False,
+) -> AlternationResult:
+    """Estimate the image and the kernel behind one LR image.
+
+    Args:
+        estimator: Kernel estimator; reset here.
+        restorer: Image restorer; reset here.
+        lq: LR image, (1, C, h, w) in [0, 1]; all that is known.
+        degradation: The forward model without its kernel.
+        generator: The only source of random numbers.
+        num_iter: Iterations at most; None: as many as the restorer fixes.
+        averaging: The result is the exponential average of the restorer's images with this decay; 0: the last one.
+        early_stopping: When to stop and which iteration to keep; by default the last of ``num_iter``.
+        on_iteration: Called with the number of iterations done, after each.
+        checkpoint: Where the loop saves its state, and from where it goes on if there is one; the result is the same.
+        kernel_only: Stop where the restorer updates the kernel no more; the image is not finished then.
+
+    Returns:
+        The image and kernel of the best iteration.
+
+    Raises:
+        DivergenceError: if a loss or the result is not finite.
+        Interrupted: if the run was asked to stop; the state has then been saved where there is a checkpoint.
+    """
+    early_stopping = early_stopping or EarlyStopping()
+    estimator.reset(lq, degradation, generator)
+    restorer.reset(lq, degradation, generator)
+    num_iter = restorer.num_iter or num_iter
+    best = AlternationResult(torch.zeros_like(restorer()), estimator().clone())
+    loop = _Loop(estimator, restorer, early_stopping, generator, best, average=best.x)
+    if checkpoint is not None:
+        checkpoint.restore(loop)
+    for iteration in range(best.num_iter + 1, num_iter + 1):
+        losses = estimator.step(restorer()) if restorer.updates_kernel else {}
+        losses |= restorer.step(estimator())
+        x = restorer()
+        loop.average = averaging * loop.average + (1 - averaging) * x
+        early_stopping.push(x)
+        best.num_iter = iteration
+        is_last = iteration == num_iter or (kernel_only and not restorer.updates_kernel)
+        if iteration % CHECK_INTERVAL == 0 or is_last:
+            best.curve.append(_curve_row(iteration, losses, early_stopping.variance))
+            if early_stopping.is_best(iteration) or early_stopping.best_iter == 0:  # 0: no minimum yet, so the latest
+                best.x, best.kernel = loop.average / (1 - averaging**iteration), estimator().clone()
+                best.best_iter = iteration
+        if on_iteration is not None:
+            on_iteration(iteration)
+        if early_stopping.is_over(iteration) or is_last:
+            break
+        if checkpoint is not None and checkpoint.is_due(iteration):
+            checkpoint.save(iteration, loop)
+        stop_if_requested()  # where nothing is saved
+    if not (best.x.isfinite().all() and best.kernel.isfinite().all()):
+        raise DivergenceError('the result is not finite')
+    best.expected_kernel_psnr = estimator.expected_psnr()
+    return best
+
+
+def _curve_row(iteration: int, losses: dict[str, Tensor], variance: Tensor | None) -> dict[str, float]:
+    row = {name: loss.item() for name, loss in losses.items()}
+    if not all(map(math.isfinite, row.values())):
+        raise DivergenceError(f'not finite at iteration {iteration}: {row}')
+    if variance is not None:
+        row['variance'] = variance.item()
+    return {'iteration': iteration} | row

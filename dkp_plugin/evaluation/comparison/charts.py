@@ -1,0 +1,132 @@
+"""Figures against iterations and seconds, for the runs that kept them (``val: curve_freq``), as charts."""
+
+import json
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from dkp_plugin.evaluation.comparison.table import Table
+
+Row = Mapping[str, float]
+WIDTH, HEIGHT = 320, 180  # of the plot inside a chart, in pixels
+COLUMNS = ('psnr', 'kernel_psnr')  # metrics that are drawn, where the option files have them
+NUM_TICKS = 5
+
+
+@dataclass(frozen=True)
+class Line:
+    """A method in a chart.
+
+    Args:
+        method: Its name.
+        index: Its place among the methods of the table, from 0, which gives the line its colour in every chart.
+        points: ``x,y`` pairs for an SVG polyline in a box of ``WIDTH`` x ``HEIGHT``.
+    """
+
+    method: str
+    index: int
+    points: str
+
+
+@dataclass(frozen=True)
+class Chart:
+    """A metric against iterations or seconds.
+
+    Args:
+        column: The metric.
+        against: ``iteration`` or ``seconds``.
+        lines: One for each method that has the figures.
+        x_ticks, y_ticks: Label and place of the ticks; places from the left and from the top of the box.
+    """
+
+    column: str
+    against: str
+    lines: Sequence[Line]
+    x_ticks: Sequence[tuple[str, float]]
+    y_ticks: Sequence[tuple[str, float]]
+
+
+def mean_rows(images: Sequence[Sequence[Row]]) -> list[dict[str, float]]:
+    """Average the rows of several images.
+
+    Args:
+        images: The rows of each image: ``iteration``, ``seconds`` and metrics, None for what is not finite.
+
+    Returns:
+        A row for each iteration that all images have, with the means of what all of them have there.
+    """
+    by_iteration = [{row['iteration']: row for row in rows} for rows in images]
+    common = set.intersection(*map(set, by_iteration)) if by_iteration else set()
+    means = []
+    for iteration in sorted(common):
+        rows = [rows[iteration] for rows in by_iteration]
+        names = [name for name in rows[0] if all(row.get(name) is not None for row in rows)]
+        means.append({name: math.fsum(row[name] for row in rows) / len(rows) for name in names})
+    return means
+
+
+def read_progress(table: Table) -> dict[str, list[dict[str, float]]]:
+    """Means over the images and seeds of each method that kept its progress, by the method's name."""
+    images: dict[str, list[Sequence[Row]]] = {}
+    for result, name in table.results:
+        for image in result.records[name]:
+            rows = _read_rows(result.run.folder / 'progress' / name / f'{image}.json')
+            if rows:
+                images.setdefault(result.run.method, []).append(rows)
+    return {method: mean_rows(rows) for method, rows in images.items()}
+
+
+def _read_rows(path: Path) -> Sequence[Row]:
+    try:
+        rows = json.loads(path.read_text(encoding='utf-8'))
+        return [row for row in rows if {'iteration', 'seconds'} <= row.keys()]
+    except (OSError, ValueError, TypeError, AttributeError):  # not kept, or deleted, or cut off in the middle
+        return []
+
+
+def ticks(low: float, high: float) -> list[float]:
+    """Round numbers in [low, high], about ``NUM_TICKS`` of them, 1, 2 or 5 times a power of ten apart."""
+    span = (high - low) or 1.0
+    power = 10.0 ** math.floor(math.log10(span / NUM_TICKS))
+    step = next(factor * power for factor in (1, 2, 5, 10) if span / (factor * power) <= NUM_TICKS)
+    return [n * step for n in range(math.ceil(low / step - 1e-9), math.floor(high / step + 1e-9) + 1)]
+
+
+def make_charts(table: Table) -> list[Chart]:
+    """Draw every metric of ``COLUMNS`` against iterations and against seconds, as far as there are figures."""
+    progress = read_progress(table)
+    order = {row.method: index for index, row in enumerate(table.rows)}
+    charts = []
+    for column in COLUMNS:
+        for against in ('iteration', 'seconds'):
+            series = {
+                method: [(row[against], row[column]) for row in rows if column in row]
+                for method, rows in progress.items()
+            }
+            series = {method: points for method, points in series.items() if points}
+            if series:
+                charts.append(_make_chart(column, against, series, order))
+    return charts
+
+
+def _make_chart(
+    column: str, against: str, series: Mapping[str, Sequence[tuple[float, float]]], order: Mapping[str, int]
+) -> Chart:
+    xs, ys = zip(*(point for points in series.values() for point in points), strict=True)
+    right, (bottom, top) = max(xs) or 1.0, (min(ys), max(ys))
+    height = (top - bottom) or 1.0
+
+    def x_place(x: float) -> float:
+        return round(x / right * WIDTH, 1)
+
+    def y_place(y: float) -> float:
+        return round((top - y) / height * HEIGHT, 1)
+
+    lines = [
+        Line(method, order[method], ' '.join(f'{x_place(x)},{y_place(y)}' for x, y in points))
+        for method, points in series.items()
+    ]
+    x_ticks = [(f'{x:g}', x_place(x)) for x in ticks(0, right)]
+    y_ticks = [(f'{y:g}', y_place(y)) for y in ticks(bottom, top)]
+    return Chart(column, against, lines, x_ticks, y_ticks)

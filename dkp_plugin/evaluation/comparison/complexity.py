@@ -1,0 +1,131 @@
+"""How many parameters a method has, and what a step of it costs."""
+
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from mmengine.analysis import FlopAnalyzer
+from torch import Tensor, nn
+from torch.nn.modules.module import register_module_forward_hook, register_module_forward_pre_hook
+
+from dkp_plugin.engine.options import BlindSROptions, build_final_restorer, build_restorer
+from dkp_plugin.estimators.base import KernelEstimator
+from dkp_plugin.estimators.fixed_kernel_estimator import FixedKernel
+from dkp_plugin.host.errors import UserError
+from dkp_plugin.host.schema import build_network, parse_section
+from dkp_plugin.restorers.base import Restorer
+
+TRAINED_IN_RESET = ('KernelGAN',)  # networks that live, and take minutes, within reset: not counted
+PROBE_SIZE = 256  # side, in HR pixels, of the image that the networks are built for
+FLOPS_NOTE = (
+    f'FLOPs: multiply-adds of the networks in one step, forward, for a result of {PROBE_SIZE}x{PROBE_SIZE} pixels; '
+    'a network that is trained costs about twice that again for the way back'
+)
+
+
+@dataclass(frozen=True)
+class Complexity:
+    """What a method costs.
+
+    Args:
+        num_parameters: Of all its networks, whether trained before or on each image; None where unknown.
+        flops: Multiply-adds of the forward passes in its first step; None where unknown.
+    """
+
+    num_parameters: int | None = None
+    flops: int | None = None
+
+
+def measure_complexity(options: Mapping[str, Any]) -> Complexity:
+    """Build the networks of a method, take one step with them, and count.
+
+    Args:
+        options: Content of an option file.
+
+    Returns:
+        The counts, unknown if the networks cannot be built here, for want of a weight file, say, or if they belong to
+        ``TRAINED_IN_RESET``.
+    """
+    if options['network_k'].get('type') in TRAINED_IN_RESET:
+        return Complexity()
+    try:
+        parsed = parse_section(BlindSROptions, dict(options) | {'num_gpu': 0}, '')
+        degradation = parsed.build_degradation()
+        estimator = build_network(options['network_k'], 'network_k', KernelEstimator)
+        restorer, final = build_restorer(options), build_final_restorer(parsed.restorer)
+        networks = [network for network in (estimator, restorer, final) if network is not None]
+        lq = torch.full((1, 3, PROBE_SIZE // parsed.scale, PROBE_SIZE // parsed.scale), 0.5)
+        if isinstance(estimator, FixedKernel) and estimator.is_oracle:
+            estimator.set_oracle(torch.ones(1, 1, 1, 1))
+        for network in networks:  # they build their networks for the image at hand
+            network.reset(lq, degradation, torch.Generator().manual_seed(0))
+        flops = count_flops(lambda: _take_step(estimator, restorer))
+    except (UserError, ValueError):
+        return Complexity()
+    return Complexity(sum(parameter.numel() for network in networks for parameter in network.parameters()), flops)
+
+
+def _take_step(estimator: KernelEstimator, restorer: Restorer) -> None:
+    """One iteration of the alternation."""
+    if restorer.updates_kernel:
+        estimator.step(restorer())
+    restorer.step(estimator())
+
+
+def count_flops(work: Callable[[], object]) -> int:
+    """Count the multiply-adds of every network that is called, forward, by MMEngine's analysis.
+
+    Args:
+        work: Calls networks, by their ``forward``. What it does outside them is not counted.
+    """
+    calls: list[tuple[nn.Module, tuple[Any, ...]]] = []
+    with _outermost_calls(calls):
+        work()
+    return sum(_flops_of_call(module, inputs) for module, inputs in calls)
+
+
+@contextmanager
+def _outermost_calls(calls: list[tuple[nn.Module, tuple[Any, ...]]]) -> Iterator[None]:
+    """Note every call of a network that does not come from within another one, other than of our own methods."""
+    depth = 0
+
+    def enter(module: nn.Module, inputs: tuple[Any, ...]) -> None:
+        nonlocal depth
+        if isinstance(module, KernelEstimator | Restorer):
+            return
+        if depth == 0:
+            calls.append((module, inputs))
+        depth += 1
+
+    def leave(module: nn.Module, inputs: tuple[Any, ...], output: Any) -> None:
+        nonlocal depth
+        depth -= not isinstance(module, KernelEstimator | Restorer)
+
+    hooks = [register_module_forward_pre_hook(enter), register_module_forward_hook(leave, always_call=True)]
+    try:
+        yield
+    finally:
+        for hook in hooks:
+            hook.remove()
+
+
+class _OnTensors(nn.Module):
+    """A call of a network as a function of its tensors alone, which is what can be traced."""
+
+    def __init__(self, module: nn.Module, inputs: tuple[Any, ...]) -> None:
+        super().__init__()
+        self.module, self.inputs = module, inputs
+
+    def forward(self, *tensors: Tensor) -> Any:
+        remaining = iter(tensors)
+        return self.module(*(next(remaining) if isinstance(value, Tensor) else value for value in self.inputs))
+
+
+def _flops_of_call(module: nn.Module, inputs: tuple[Any, ...]) -> int:
+    tensors = tuple(value.detach() for value in inputs if isinstance(value, Tensor))
+    analyzer = FlopAnalyzer(_OnTensors(module, inputs), tensors)
+    analyzer.unsupported_ops_warnings(False).uncalled_modules_warnings(False).tracer_warnings('none')
+    with torch.no_grad():
+        return analyzer.total()

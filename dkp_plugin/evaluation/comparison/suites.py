@@ -1,0 +1,104 @@
+"""Suites: named comparisons, lists of option files and of variants of them."""
+
+import copy
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Annotated, Any
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field
+
+from dkp_plugin.evaluation.comparison.runs import read_options
+from dkp_plugin.host.errors import OptionError
+from dkp_plugin.host.schema import parse_section
+from dkp_plugin.io.files import write_bytes
+
+SUITES_FOLDER = Path('options/suites')
+VariantName = Annotated[str, Field(pattern=r'^[\w.+-]+$')]  # it becomes part of a folder's name
+
+
+class SuiteEntry(BaseModel):
+    """An option file, as it is or, where there are variants, once for each of these.
+
+    ``variants`` maps a variant's name to what changes in the option file; see :func:`merge_options`.
+    """
+
+    model_config = ConfigDict(extra='forbid')
+    file: Path
+    variants: dict[VariantName, dict[str, Any] | None] = {}
+
+
+def read_suite(name: str) -> list[SuiteEntry]:
+    """Read ``options/suites/<name>.yml``: a list ``option_files`` of file names and of blocks of a :class:`SuiteEntry`.
+
+    Raises:
+        OptionError: if there is no such suite, or it is malformed.
+    """
+    path = SUITES_FOLDER / f'{name}.yml'
+    if not path.is_file():
+        suites = ', '.join(sorted(file.stem for file in SUITES_FOLDER.glob('*.yml'))) or f'none, no {SUITES_FOLDER}'
+        raise OptionError(f'--suite: {name} is not one of {suites}')
+    try:
+        content = yaml.safe_load(path.read_text(encoding='utf-8'))
+    except yaml.YAMLError as error:
+        raise OptionError(f'{path}: {" ".join(str(error).split())}') from None
+    entries = content.get('option_files') if isinstance(content, dict) and len(content) == 1 else None
+    if not (isinstance(entries, list) and entries and all(isinstance(entry, str | dict) for entry in entries)):
+        raise OptionError(f'{path}: not a list of option files under the one key option_files')
+    return [
+        parse_section(
+            SuiteEntry, {'file': entry} if isinstance(entry, str) else entry, f'{path}: option_files: {index}'
+        )
+        for index, entry in enumerate(entries)
+    ]
+
+
+def merge_options(options: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
+    """Change options key by key and block by block; a block that names a ``type`` replaces the one that is there.
+
+    Args:
+        options: Content of an option file.
+        changes: Of the same shape, with only what changes.
+
+    Returns:
+        The changed options; the arguments are left alone.
+    """
+    merged = dict(copy.deepcopy(options))
+    for key, value in changes.items():
+        old = merged.get(key)
+        is_merged = isinstance(value, Mapping) and isinstance(old, Mapping) and 'type' not in value
+        merged[key] = merge_options(old, value) if is_merged else copy.deepcopy(value)
+    return merged
+
+
+def expand_suite(suite: Sequence[SuiteEntry], folder: Path) -> list[Path]:
+    """Write an option file for each variant.
+
+    Args:
+        suite: The suite.
+        folder: Where they go, as ``<name of the option file>_<variant>.yml``, which is their ``name``, too.
+
+    Returns:
+        The option files of the suite, in its order.
+
+    Raises:
+        OptionError: for an option file that cannot be used.
+    """
+    files = []
+    for entry in suite:
+        if not entry.variants:
+            files.append(entry.file)
+            continue
+        base = read_options(entry.file)
+        for variant, changes in entry.variants.items():
+            name = f'{base["name"]}_{variant}'
+            text = yaml.safe_dump(merge_options(base, changes or {}) | {'name': name}, sort_keys=False)
+            files.append(folder / f'{name}.yml')
+            write_bytes(files[-1], f'# {entry.file}, variant {variant}\n{text}'.encode())
+    return files
+
+
+def option_files(suite: str | None, files: Sequence[Path], folder: Path) -> list[Path]:
+    """The option files of a suite, if one is named, and further ones, none of them twice; see :func:`expand_suite`."""
+    of_suite = expand_suite(read_suite(suite), folder) if suite else []
+    return list(dict.fromkeys([*of_suite, *files]))

@@ -1,0 +1,119 @@
+"""What a result was made from: whether it still stands is decided by this and by nothing else."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from dkp_plugin.host.version import __version__
+from dkp_plugin.io.fingerprint import fingerprint
+
+RESULT_OPTIONS = (
+    'scale',
+    'manual_seed',
+    'degradation',
+    'network_k',
+    'network_g',
+    'alternation',
+    'early_stopping',
+    'restorer',
+)
+ADDED_TO_DATASETS = ('phase', 'scale')  # by parse_options
+HASH_DIGITS = 16
+
+
+def result_options(opt: Mapping[str, Any]) -> dict[str, Any]:
+    """The options that a result depends on, apart from the image.
+
+    Args:
+        opt: Content of an option file, as it is or as ``parse_options`` returns it.
+
+    Returns:
+        Values that JSON can hold. In place of a file's name stands its digest, so that weights and kernels may move
+        but not change.
+    """
+    relevant = {key: opt.get(key) for key in RESULT_OPTIONS}
+    return _plain(relevant | {'path': {'pretrain_network_g': (opt.get('path') or {}).get('pretrain_network_g')}})
+
+
+def options_hash(opt: Mapping[str, Any]) -> str:
+    """Hash of the options that the results of a run depend on, data sets and weights included: 16 hex digits."""
+    datasets = {
+        key: {
+            name: str(Path(value).expanduser()) if name.startswith('dataroot') and value is not None else value
+            for name, value in block.items()
+            if name not in ADDED_TO_DATASETS
+        }
+        for key, block in opt['datasets'].items()
+    }
+    return fingerprint(result_options(opt), _plain(datasets))[:HASH_DIGITS]
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return {str(key): _plain(entry) for key, entry in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(entry) for entry in value]
+    if isinstance(value, str) and Path(value).suffix and Path(value).expanduser().is_file():
+        return f'SHA-256 {fingerprint(Path(value).expanduser())[:HASH_DIGITS]}'
+    return value
+
+
+class Provenance:
+    """Says of each image of a run what its result is made from.
+
+    Args:
+        opt: Content of the option file.
+    """
+
+    def __init__(self, opt: Mapping[str, Any]) -> None:
+        val = opt.get('val') or {}
+        self.options = result_options(opt) | {'val': {'curve_freq': val.get('curve_freq') or 0}}
+        self.metrics = _plain(val.get('metrics') or {})
+        self.is_oracle = opt['network_k'].get('source') == 'gt'
+
+    def of(self, item: Mapping[str, Any]) -> dict[str, Any]:
+        """What the result and the figures of an item are made from.
+
+        Args:
+            item: Of a data set: ``lq`` and, where known, ``gt`` and ``kernel``, arrays or tensors.
+
+        Returns:
+            ``options``; ``version`` of the package; ``input``, the digest of the LR image, for the oracle of the
+            kernel, too; ``figures``, that of the metrics and the truth, which the result does not depend on.
+        """
+        kernel = [item['kernel']] if self.is_oracle and item.get('kernel') is not None else []
+        truth = [item[key] for key in ('gt', 'kernel') if item.get(key) is not None]
+        return {
+            'options': self.options,
+            'version': __version__,
+            'input': _digest(item['lq'], *kernel),
+            'figures': _digest(*truth, parts=[self.metrics]),
+        }
+
+
+def _digest(*arrays: np.ndarray | torch.Tensor, parts: list[Any] | None = None) -> str:
+    parts = list(parts or [])
+    for array in map(np.asarray, arrays):
+        parts += [list(array.shape), str(array.dtype), array.tobytes()]
+    return fingerprint(*parts)
+
+
+def differences(found: Any, expected: Any, where: str = '') -> list[str]:
+    """Compare two values of :meth:`Provenance.of`, but for what the figures alone depend on.
+
+    Returns:
+        A line for each difference, ``key: value found, now value expected``; empty if the result stands.
+    """
+    if not (isinstance(found, Mapping) and isinstance(expected, Mapping)):
+        return [] if found == expected else [f'{where}: {found} before, {expected} now']
+    lines = []
+    for key in sorted({*found, *expected} - ({'figures'} if not where else set())):
+        path = f'{where}: {key}' if where not in ('', 'options') else key
+        if path == 'input' and found.get(key) != expected[key]:
+            lines.append('the LR image is another')
+        else:
+            lines += differences(found.get(key), expected.get(key), path)
+    return lines

@@ -1,0 +1,51 @@
+"""What a run had reached along the way, scored when it is over: the loop itself never meets the truth."""
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from torch import Tensor
+
+from dkp_plugin.evaluation.evaluate import evaluate, metric_data
+
+
+class Progress:
+    """Keeps image and kernel of every so many iterations of one image.
+
+    Args:
+        freq: Iterations from one to the next; 0: none is kept.
+        clock: Tells the seconds since the image was begun.
+    """
+
+    def __init__(self, freq: int, clock: Callable[[], float]) -> None:
+        self.freq, self.clock = freq, clock
+        self.kept: list[tuple[int, float, Tensor, Tensor]] = []
+
+    def is_due(self, iteration: int) -> bool:
+        """Whether this iteration, counted from 1, is to be kept."""
+        return self.freq > 0 and iteration % self.freq == 0
+
+    def keep(self, iteration: int, x: Tensor, kernel: Tensor) -> None:
+        """Keep an image, (1, C, s h, s w) in [0, 1], rounded to 8 bits, and a kernel, (1, 1, K, K)."""
+        x = (x.detach().float().clamp(0, 1) * 255).round().byte().cpu()
+        self.kept.append((iteration, self.clock(), x, kernel.detach().float().cpu()))
+
+    def score(
+        self, visuals: Mapping[str, Tensor], metrics: Mapping[str, Mapping[str, Any]], scale: int
+    ) -> list[dict[str, float]]:
+        """Calculate the metrics of what was kept.
+
+        Args:
+            visuals: ``lq`` and, where known, ``gt`` and ``kernel_gt``, as for
+                :func:`~dkp_plugin.evaluation.evaluate.metric_data`.
+            metrics: Metric options by name, as in the block ``val: metrics``.
+            scale: Subsampling factor.
+
+        Returns:
+            A row for each: ``iteration``, ``seconds`` since the start, and the metrics that can be calculated. The
+            images are those of single iterations, before any averaging.
+        """
+        rows = []
+        for iteration, seconds, x, kernel in self.kept:
+            data = metric_data({**visuals, 'result': x / 255, 'kernel': kernel}, scale)
+            rows.append({'iteration': iteration, 'seconds': seconds, **evaluate(metrics, data)[0]})
+        return rows

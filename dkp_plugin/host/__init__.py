@@ -1,0 +1,1 @@
+"""The seam to BasicSR, below everything else: repairs, option files, errors, processes, seeds, devices."""

@@ -1,0 +1,241 @@
+"""Read BasicSR's option files and command line, and know where each option stands.
+
+What BasicSR 1.4.2 does by ``exec``, ``eval`` and an unsafe YAML loader is done here by parsing: an option file can hold
+values, no code. A mistake in an option is told with its place, ``FILE:LINE`` or the entry of ``--force_yml``.
+"""
+
+import argparse
+import os
+import random
+import re
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+import yaml
+from basicsr.utils import set_random_seed
+
+from dkp_plugin.host.errors import OptionError, UserError
+from dkp_plugin.host.sharding import rank_and_world
+
+MAX_VALUES = 10_000  # an option file has some dozens; aliases of aliases would make millions out of a few lines
+DEBUG_FREQ = 8  # iterations between validations and checkpoints with --debug
+
+Keys = tuple[str, ...]
+
+
+@dataclass
+class OptionFile:
+    """Options and where they come from.
+
+    Args:
+        options: Blocks of options, as nested dictionaries.
+        places: Where each key stands, by the keys that lead to it; ``()`` is the file itself.
+    """
+
+    options: dict[str, Any]
+    places: dict[Keys, str] = field(default_factory=lambda: {(): ''})
+
+    def force(self, entries: Sequence[str]) -> None:
+        """Change options as ``--force_yml`` says.
+
+        Args:
+            entries: Each ``key:sub=value``, the value in YAML. All blocks on the way must be there; the last key may
+                be new.
+
+        Raises:
+            OptionError: for an entry that is malformed or names a block that is not there.
+        """
+        for entry in entries:
+            path, separator, text = entry.partition('=')
+            keys = tuple(key.strip() for key in path.split(':'))
+            place = f'--force_yml {entry}'
+            if not separator or not all(keys):
+                raise OptionError(f'{place}: not of the form key:sub=value')
+            block = self.options
+            for depth, key in enumerate(keys[:-1], 1):
+                if not isinstance(block.get(key), dict):
+                    raise OptionError(f'{place}: there is no block {":".join(keys[:depth])} in {self.places[()]}')
+                block = block[key]
+            block[keys[-1]] = _parse_value(text.strip(), place)
+            self.places = {known: where for known, where in self.places.items() if known[: len(keys)] != keys}
+            self.places[keys] = place
+
+    def place(self, message: str) -> str:
+        """Where the option stands whose keys a message begins with, separated by colons; else the file."""
+        keys: Keys = ()
+        place = self.places[()]
+        for key in re.split(r':\s*', message):
+            keys = (*keys, key)
+            place = self.places.get(keys, place)
+        return place
+
+    @contextmanager
+    def naming_places(self) -> Iterator[None]:
+        """Put the place before the message of every UserError; it stays one line.
+
+        Raises:
+            OptionError: in place of the UserError.
+        """
+        try:
+            yield
+        except UserError as error:
+            raise OptionError(f'{self.place(str(error))}: {error}') from None
+
+
+def read_option_file(path: Path) -> OptionFile:
+    """Read an option file.
+
+    Args:
+        path: A YAML file, UTF-8.
+
+    Raises:
+        OptionError: for a file that cannot be read, is no YAML, is no mapping, names a key twice or asks for objects
+            of Python; with the line where there is one.
+    """
+    try:
+        loader = yaml.SafeLoader(path.read_text(encoding='utf-8'))
+        root = loader.get_single_node()
+        if not isinstance(root, yaml.MappingNode):
+            raise OptionError(f'{path}: not a BasicSR option file: it holds no keys')
+        places = _find_places(root, str(path))
+        return OptionFile(loader.construct_document(root), places)
+    except (OSError, UnicodeDecodeError) as error:
+        raise OptionError(f'{path}: {getattr(error, "strerror", None) or error}') from None
+    except yaml.MarkedYAMLError as error:
+        mark = error.problem_mark or error.context_mark
+        parts = ', '.join(part for part in (error.context, error.problem) if part)
+        raise OptionError(f'{path}:{mark.line + 1}: {" ".join(parts.split())}') from None
+    except (yaml.YAMLError, RecursionError, ValueError) as error:  # ValueError: a date such as 2026-13-01
+        raise OptionError(f'{path}: {" ".join(str(error).split())}') from None
+
+
+def _find_places(root: yaml.MappingNode, name: str) -> dict[Keys, str]:
+    """Where each key stands, ``FILE:LINE``."""
+    places: dict[Keys, str] = {(): name}
+    waiting: list[tuple[Keys, yaml.Node]] = [((), root)]
+    num_values = 0
+    while waiting:
+        keys, node = waiting.pop()
+        num_values += 1
+        if num_values > MAX_VALUES:
+            raise OptionError(f'{name}: holds more than {MAX_VALUES} values')
+        if isinstance(node, yaml.SequenceNode):
+            waiting += [((*keys, str(index)), item) for index, item in enumerate(node.value)]
+        elif isinstance(node, yaml.MappingNode):
+            for key_node, value in node.value:
+                path, place = (*keys, str(key_node.value)), f'{name}:{key_node.start_mark.line + 1}'
+                if path in places:
+                    raise OptionError(f'{place}: {": ".join(path)}: is here a second time, first in {places[path]}')
+                places[path] = place
+                waiting.append((path, value))
+    return places
+
+
+def _parse_value(text: str, place: str) -> Any:
+    """A value of ``--force_yml``: YAML, but for ``None``, which BasicSR takes for YAML's ``null``."""
+    if text.lower() == 'none':
+        return None
+    try:
+        return yaml.safe_load(re.sub(r'^!!float\s*', '!!float ', text))
+    except (yaml.YAMLError, RecursionError, ValueError) as error:
+        raise OptionError(f'{place}: {text!r} is no value in YAML ({str(error).splitlines()[0]})') from None
+
+
+def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespace:
+    """Parse the command line of BasicSR's pipelines.
+
+    Args:
+        arguments: In place of ``sys.argv[1:]``.
+    """
+    parser = argparse.ArgumentParser(description="BasicSR's pipeline with dkp_plugin.")
+    parser.add_argument('-opt', required=True, metavar='FILE', help='option file')
+    parser.add_argument(
+        '--launcher', choices=('none', 'pytorch', 'slurm'), default='none', help='what started the processes'
+    )
+    parser.add_argument('--auto_resume', action='store_true', help='a training goes on from its last checkpoint')
+    parser.add_argument('--debug', action='store_true', help='short intervals, results under the name debug_<name>')
+    parser.add_argument('--local_rank', '--local-rank', type=int, default=0, help=argparse.SUPPRESS)
+    parser.add_argument(
+        '--force_yml', nargs='+', default=[], metavar='KEY:SUB=VALUE', help='options in place of those of the file'
+    )
+    return parser.parse_args(arguments)
+
+
+def complete_options(opt: dict[str, Any], args: argparse.Namespace, root: Path, is_train: bool) -> dict[str, Any]:
+    """Add what BasicSR's ``parse_options`` adds to an option file, and seed the global generators as it does.
+
+    Args:
+        opt: Content of the option file; it is changed.
+        args: The command line.
+        root: Folder that holds ``results`` and ``experiments``.
+        is_train: Whether a training is to come.
+
+    Returns:
+        ``opt``, with ``phase`` and ``scale`` in each data set, the results' folders in ``path``, ``dist``, ``rank``,
+        ``val: save_img``, ``world_size``, ``manual_seed``, ``auto_resume`` and ``is_train``.
+
+    Raises:
+        OptionError: for a file that lacks what BasicSR takes for granted, or has something else in its place.
+    """
+    _check_shape(opt)
+    opt['dist'] = args.launcher != 'none'
+    # Without a launcher, tests share their images by the environment alone; a training knows nothing of it.
+    opt['rank'], opt['world_size'] = (0, 1) if is_train and not opt['dist'] else rank_and_world()
+    if opt.get('manual_seed') is None:
+        if opt['world_size'] > 1:
+            raise OptionError('manual_seed: missing, but several processes need one in common')
+        opt['manual_seed'] = random.randint(1, 10000)
+    if not isinstance(opt['manual_seed'], int):
+        raise OptionError(f'manual_seed: {opt["manual_seed"]!r} is not allowed: input should be a valid integer')
+    set_random_seed(opt['manual_seed'] + opt['rank'])
+    opt['auto_resume'], opt['is_train'] = args.auto_resume, is_train
+    if args.debug and not opt['name'].startswith('debug'):
+        opt['name'] = f'debug_{opt["name"]}'
+    if opt['num_gpu'] == 'auto':
+        opt['num_gpu'] = torch.cuda.device_count()
+
+    for key, dataset in opt['datasets'].items():
+        dataset['phase'] = str(key).split('_')[0]
+        if 'scale' in opt:
+            dataset['scale'] = opt['scale']
+        _expand_home(dataset, [name for name in dataset if name in ('dataroot_gt', 'dataroot_lq')])
+    path = opt['path']
+    _expand_home(path, [name for name in path if 'resume_state' in name or 'pretrain_network' in name])
+    folder = root / ('experiments' if is_train else 'results') / opt['name']
+    path |= {'log': str(folder), 'visualization': str(folder / 'visualization')}
+    if not is_train:
+        path['results_root'] = str(folder)
+        opt['val'] = {'save_img': True} | (opt.get('val') or {})  # BasicSR's pipeline reads it bare
+        return opt
+    path |= {'experiments_root': str(folder)}
+    path |= {name: str(folder / name) for name in ('models', 'training_states')}
+    if 'debug' in opt['name']:
+        changes = {'val': {'val_freq': DEBUG_FREQ}, 'logger': {'print_freq': 1, 'save_checkpoint_freq': DEBUG_FREQ}}
+        for key in changes.keys() & opt.keys():
+            opt[key] |= changes[key]
+    return opt
+
+
+def _check_shape(opt: dict[str, Any]) -> None:
+    """Raise an OptionError unless everything is there that BasicSR takes for granted before it knows the model."""
+    opt['path'] = opt.get('path') or {}
+    for key in ('name', 'model_type', 'num_gpu', 'datasets'):
+        if opt.get(key) is None:
+            raise OptionError(f'{key}: missing')
+    name = opt['name']
+    if not isinstance(name, str) or not re.fullmatch(r'[^/\\]*[^/\\.][^/\\]*', name):
+        raise OptionError(f'name: {name!r} is not allowed: it names a folder, so text without / and \\ is')
+    blocks = {key: opt[key] for key in ('path', 'datasets')}
+    if isinstance(opt['datasets'], dict):
+        blocks |= {f'datasets: {key}': block for key, block in opt['datasets'].items()}
+    for keys, block in blocks.items():
+        if not isinstance(block, dict):
+            raise OptionError(f'{keys}: {block!r} is not a block of options')
+
+
+def _expand_home(block: dict[str, Any], keys: Sequence[str]) -> None:
+    block |= {key: os.path.expanduser(block[key]) for key in keys if isinstance(block[key], str)}

@@ -1,0 +1,1 @@
+"""Bytes to tensors and back: images, kernels, weights, folders, archives, lmdb."""

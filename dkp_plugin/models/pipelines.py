@@ -1,0 +1,136 @@
+"""What ``dkp_plugin.test`` and ``dkp_plugin.train`` share: BasicSR's pipelines, with mistakes told in one line."""
+
+import json
+import sys
+import tempfile
+from argparse import Namespace
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+from basicsr.utils import check_resume, get_time_str
+
+from dkp_plugin.engine.options import check_options
+from dkp_plugin.host.errors import UserError
+from dkp_plugin.host.interruption import Interrupted, stopping_gently
+from dkp_plugin.host.option_files import complete_options, parse_arguments, read_option_file
+from dkp_plugin.host.processes import process_group
+from dkp_plugin.io.weight_files import read_weights
+
+EXIT_FAILED_IMAGES, EXIT_USER_ERROR, EXIT_INTERRUPTED = 1, 2, 130
+KEPT_BY_TEST = 'what is finished is kept, the same command goes on from there'
+KEPT_BY_TRAIN = 'the last checkpoint is kept, --auto_resume goes on from it'
+
+
+def run_pipeline(module: ModuleType, is_train: bool) -> int:
+    """Check the option file of the command line, then run a pipeline of BasicSR with it.
+
+    Results go to ``results/<name>``, or ``experiments/<name>``, under the current folder.
+
+    Args:
+        module: ``basicsr.test`` or ``basicsr.train``.
+        is_train: Which of the two.
+
+    Returns:
+        Exit status: 0 if all went well, 1 if images failed, 2 after a mistake in the options,
+        130 after Ctrl-C, 143 after SIGTERM.
+    """
+    root = Path.cwd()
+    pipeline = module.train_pipeline if is_train else module.test_pipeline
+    try:
+        args = parse_arguments()
+        file = read_option_file(Path(args.opt))
+        file.force(args.force_yml)
+        with file.naming_places():
+            opt = complete_options(file.options, args, root, is_train)
+            check_options(opt)
+        _check_writable(root / ('experiments' if is_train else 'results'))
+        with process_group(args.launcher, opt), _functions_of(module, _replacements(opt, args)), _stopping(opt):
+            pipeline(str(root))
+    except (UserError, OSError) as error:
+        print(f'error: {error}', file=sys.stderr)
+        return EXIT_USER_ERROR
+    except KeyboardInterrupt as error:
+        print(f'interrupted; {KEPT_BY_TRAIN if is_train else KEPT_BY_TEST}', file=sys.stderr)
+        return error.exit_status if isinstance(error, Interrupted) else EXIT_INTERRUPTED
+    return 0 if is_train else _report_failures(opt)
+
+
+def _replacements(opt: dict[str, Any], args: Namespace) -> dict[str, Callable[..., Any]]:
+    """Functions for BasicSR's pipeline in place of its own."""
+    functions = {'parse_options': lambda *_, **__: (opt, args)}  # what was checked is what the pipeline gets
+    if opt['is_train']:
+        functions['load_resume_state'] = load_resume_state
+    elif opt['model_type'] == 'BlindSRModel':
+        functions['make_exp_dirs'] = _make_folders
+        if opt['world_size'] > 1:  # one log for each process
+            functions['get_time_str'] = lambda: f'{get_time_str()}_{opt["rank"]}'
+    return functions
+
+
+def _make_folders(opt: dict[str, Any]) -> None:
+    """Make the folder of results; one that is there is gone on with, while BasicSR's function renames it."""
+    Path(opt['path']['results_root']).mkdir(parents=True, exist_ok=True)
+
+
+@contextmanager
+def _functions_of(module: ModuleType, functions: dict[str, Callable[..., Any]]) -> Iterator[None]:
+    """Replace functions of a module for the time of the block."""
+    originals = {name: getattr(module, name) for name in functions}
+    vars(module).update(functions)
+    try:
+        yield
+    finally:
+        vars(module).update(originals)
+
+
+def _stopping(opt: dict[str, Any]) -> AbstractContextManager[None]:
+    """How Ctrl-C ends the block: at once in a training, whose loop is BasicSR's."""
+    return nullcontext() if opt['is_train'] else stopping_gently(KEPT_BY_TEST)
+
+
+def load_resume_state(opt: dict[str, Any]) -> dict[str, Any] | None:
+    """Load the training state to go on from, as BasicSR's function of this name does, which needs a GPU for it.
+
+    Args:
+        opt: The options; ``--auto_resume`` takes the latest state of the experiment, if there is one. What BasicSR
+            derives from the state is written into ``opt``: the paths of the networks' weights.
+
+    Returns:
+        The state, its tensors on the CPU, or None for a training from the start.
+
+    Raises:
+        UserError: for a state that cannot be read.
+    """
+    if opt['auto_resume']:
+        states = Path('experiments', opt['name'], 'training_states').glob('*.state')
+        latest = max(states, key=lambda path: int(path.stem), default=None)
+        opt['path']['resume_state'] = None if latest is None else str(latest)
+    if opt['path'].get('resume_state') is None:
+        return None
+    state, _ = read_weights(Path(opt['path']['resume_state']))
+    check_resume(opt, state['iter'])
+    return state
+
+
+def _check_writable(folder: Path) -> None:
+    """Raise an OSError that names the folder unless files can be written there."""
+    folder.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryFile(dir=folder):
+        pass
+
+
+def _report_failures(opt: dict[str, Any]) -> int:
+    """Say which images failed, from the records that the model wrote; return the exit status."""
+    if opt['dist'] and opt['rank'] > 0:  # the first process speaks for all
+        return 0
+    failed = []
+    for dataset in opt['datasets'].values():
+        path = Path(opt['path']['results_root'], 'metrics', f'{dataset["name"]}.json')
+        if path.is_file():
+            failed += [record for record in json.loads(path.read_text())['images'] if 'error' in record]
+    for record in failed:
+        print(f'failed: {record["error"]}', file=sys.stderr)
+    return EXIT_FAILED_IMAGES if failed else 0

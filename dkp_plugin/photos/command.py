@@ -1,0 +1,285 @@
+"""``dkp-restore``: restore photographs whose blur is unknown."""
+
+import argparse
+import json
+import logging
+import os
+import sys
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import cv2
+import torch
+from tqdm import tqdm
+
+from dkp_plugin.engine.checkpoints import Checkpoint
+from dkp_plugin.engine.confidence import Inspection
+from dkp_plugin.evaluation.comparison.report import check_template_engine
+from dkp_plugin.host.devices import choose_device
+from dkp_plugin.host.errors import ImageError, OptionError, UserError
+from dkp_plugin.host.interruption import Interrupted, stop_if_requested, stopping_gently
+from dkp_plugin.host.option_files import read_option_file
+from dkp_plugin.host.schema import parse_section
+from dkp_plugin.host.sharding import rank_and_world, share
+from dkp_plugin.host.version import __version__
+from dkp_plugin.io.files import write_json
+from dkp_plugin.io.fingerprint import fingerprint
+from dkp_plugin.io.kernel_files import write_kernel
+from dkp_plugin.io.photo_files import MAX_PIXELS, check_format, photo_size, read_photo, write_photo
+from dkp_plugin.models.pipelines import EXIT_FAILED_IMAGES, EXIT_USER_ERROR
+from dkp_plugin.photos.api import Restoration
+from dkp_plugin.photos.inputs import Item, find_items, output_folder
+from dkp_plugin.photos.presets import METHODS, PRESETS, Choices, make_options, take_options
+from dkp_plugin.photos.progress import Progress, format_seconds
+from dkp_plugin.photos.report import write_report
+from dkp_plugin.physics.degradation import SCALES
+
+STATUSES = ('done', 'skipped', 'failed')
+LONG = ('kernel', 'curve')  # parts of a record that only the report wants
+KEPT = 'what is finished is kept, the same command goes on'
+EPILOG = """\
+A second run skips what is finished. Under torchrun or srun the images are shared among the processes.
+Exit status: 0; 1 if images failed, the others are done; 2 after a mistake; 130, 143 after Ctrl-C, SIGTERM.
+"""
+
+
+def make_parser() -> argparse.ArgumentParser:
+    """The command line."""
+    parser = argparse.ArgumentParser(
+        'dkp-restore', description=__doc__.partition(': ')[2], epilog=EPILOG, allow_abbrev=False,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )  # fmt: skip
+    add = parser.add_argument
+    add('inputs', nargs='+', metavar='INPUT', help='image, folder, or pattern of them')
+    add('-o', '--output', required=True, type=Path, metavar='OUT', help='folder; or, for one image, a file')
+    add('--scale', type=int, choices=SCALES, help='default: 4')
+    add('--method', choices=tuple(METHODS), help='default: diff-dkp')
+    add(
+        '--kernel',
+        metavar='gaussian|motion|free|FILE',
+        help='blur, or a kernel file; default: by method',
+    )
+    add('--noise', metavar='auto|SIGMA', help='standard deviation of the noise, of 255; default: auto')
+    add('--preset', choices=PRESETS, help='default: balanced')
+    add('--device', default='auto', metavar='auto|cpu|cuda:N|mps', help='default: auto')
+    add('--seed', type=int, help='of all random numbers; default: 0')
+    add('--tile', default='auto', metavar='auto|N', help='side of the tiles of large images, in pixels of the result')
+    add('--convention', choices=('aligned', 'released'), help='default: aligned; released: benchmark images')
+    add('--opt', type=Path, metavar='FILE.yml', help='option file in place of method, kernel and preset')
+    add('--max-pixels', type=int, default=MAX_PIXELS, metavar='N', help=f'refuse larger images; default: {MAX_PIXELS}')
+    add('--save-kernel', action='store_true', help='write the kernels, too, as .mat and .png')
+    add('--report', action='store_true', help='write report.html with all images, kernels and curves')
+    add('--quiet', action='store_true', help='say nothing but what has failed')
+    add('--json', action='store_true', help='one line of JSON for each image on standard output, nothing else there')
+    add('--version', action='version', version=__version__)
+    return parser
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command line; return the exit status."""
+    arguments = make_parser().parse_args(argv)
+    cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)  # damaged images are told by our own line
+    try:
+        with stopping_gently(KEPT):
+            return run(arguments)
+    except Interrupted as interruption:
+        print(f'interrupted; {KEPT}', file=sys.stderr)
+        return interruption.exit_status
+    except (UserError, OSError) as error:
+        print(f'error: {error}', file=sys.stderr)
+        return EXIT_USER_ERROR
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Restore all images of a command line; return the exit status.
+
+    Raises:
+        UserError: for a mistake, before any work.
+    """
+    if arguments.report:
+        check_template_engine()
+    items, folder = find_items(arguments.inputs, arguments.output), output_folder(arguments.output)
+    rank, world = rank_and_world()
+    device = choose_device(arguments.device, int(os.environ.get('LOCAL_RANK', rank)))
+    restoration, options = make_restoration(arguments, device)
+    costs = [_pixels(item.source, arguments.max_pixels) for item in items]
+    mine = range(len(items)) if world == 1 else share(costs, rank, world)
+    progress = Progress([costs[index] for index in mine], is_shown=not arguments.quiet)
+    progress.write(describe(options, len(mine), device))
+    worker, start = _Worker(arguments, restoration, options, progress), time.monotonic()
+    records = [worker(items[index]) for index in mine]
+    progress.close()
+    counts = {status: sum(record['status'] == status for record in records) for status in STATUSES}
+    if arguments.report and rank == 0:
+        write_report(folder / 'report.html', [read_record(item) for item in items], options)
+    if not arguments.quiet and not arguments.json:
+        numbers = ', '.join(f'{count} {status}' for status, count in counts.items() if count)
+        report = ', report.html' if arguments.report and rank == 0 else ''
+        print(f'{numbers} in {format_seconds(time.monotonic() - start)}; results in {folder}{report}')
+    return EXIT_FAILED_IMAGES if counts['failed'] else 0
+
+
+def make_restoration(arguments: argparse.Namespace, device: torch.device) -> tuple[Restoration, dict[str, Any]]:
+    """Build what a command line asks for; return it with its options.
+
+    Raises:
+        OptionError: for a mistake in them.
+    """
+    tile = int(arguments.tile) if arguments.tile.isdecimal() else arguments.tile
+    names = ('scale', 'method', 'kernel', 'noise', 'preset', 'seed', 'convention')
+    given = {name: getattr(arguments, name) for name in names if getattr(arguments, name) is not None}
+    choices = parse_section(Choices, given, '')
+    if arguments.opt is None:
+        options = make_options(choices)
+        return Restoration(options, device, tile), options
+    for name in ('method', 'kernel', 'preset'):
+        if name in given:
+            raise OptionError(f'--{name}: not allowed together with --opt, whose file says it')
+    file = read_option_file(arguments.opt)
+    with file.naming_places():
+        options = take_options(file.options, {name: getattr(choices, name) for name in given})
+        return Restoration(options, device, tile), options
+
+
+def describe(options: Mapping[str, Any], num_images: int, device: torch.device) -> str:
+    """The first line: what is to be done, and on what."""
+    blocks = [options[key] for key in ('network_k', 'network_g')]
+    methods = ' with '.join(
+        ' '.join([block['type'], *(str(block[key]) for key in ('kernel_family', 'source') if key in block)])
+        for block in blocks
+    )
+    where = f'cpu (threads: {torch.get_num_threads()})' if device.type == 'cpu' else str(device)
+    return f'dkp-restore {__version__}: x{options["scale"]}, {methods}, on {where}; images: {num_images}'
+
+
+def read_record(item: Item) -> dict[str, Any]:
+    """What is known of an image that was finished; empty if it was not."""
+    try:
+        record = json.loads(item.record.read_text(encoding='utf-8'))
+        return record if isinstance(record, dict) else {}
+    except (OSError, ValueError):
+        return {}
+
+
+def _pixels(source: Path, max_pixels: int) -> int:
+    try:
+        height, width = photo_size(source, max_pixels)
+    except ImageError:  # told when its turn comes
+        return 0
+    return height * width
+
+
+def _reason(error: Exception, source: Path) -> str:
+    """Why an image failed, in one line that names its file."""
+    if isinstance(error, OSError) and error.filename and error.strerror:
+        reason = f'{error.filename}: {error.strerror}'
+    else:
+        reason = str(error) if isinstance(error, UserError) else f'{type(error).__name__}: {error}'
+    reason = ' '.join(reason.split())
+    return reason if str(source) in reason else f'{source}: {reason}'
+
+
+class _Lines(logging.Handler):
+    """Brings what a checkpoint has to say between the lines of the progress."""
+
+    def __init__(self, progress: Progress) -> None:
+        super().__init__()
+        self.progress = progress
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self.progress.write(record.getMessage())
+
+
+class _Worker:
+    """Restores one image after the other and writes down what was done."""
+
+    def __init__(
+        self, arguments: argparse.Namespace, restoration: Restoration, options: dict[str, Any], progress: Progress
+    ) -> None:
+        self.arguments, self.restoration, self.options, self.progress = arguments, restoration, options, progress
+        files = (options['network_k'].get('source'), options.get('path', {}).get('pretrain_network_g'))
+        files += ((options.get('restorer') or {}).get('pretrain'),)
+        self.logger = logging.Logger('dkp-restore')
+        self.logger.addHandler(_Lines(progress))
+        self.files = [Path(file).expanduser() for file in files if file is not None and os.path.isfile(file)]
+
+    def __call__(self, item: Item) -> dict[str, Any]:
+        """Restore an image, or find it finished, or note why it failed; tell it."""
+        self.progress.begin(item.source.name)
+        stop_if_requested()
+        try:
+            record = self._finished_or_new(item)
+        except Exception as error:  # whatever is wrong with one image, the others are done
+            record = {'status': 'failed', 'input': str(item.source), 'error': _reason(error, item.source)}
+        self._tell(record)
+        return record
+
+    def _finished_or_new(self, item: Item) -> dict[str, Any]:
+        options = {key: value for key, value in self.options.items() if key != 'val'}  # which changes no result
+        content = [item.source, item.source.stem, options, self.restoration.tile, __version__, *self.files]
+        wanted = {'fingerprint': fingerprint(*content), 'outputs': [str(item.target)]}
+        if self.arguments.save_kernel:
+            wanted['outputs'] += [str(item.kernel), str(item.kernel.with_suffix('.png'))]
+        record = read_record(item)
+        is_same = record.get('fingerprint') == wanted['fingerprint']
+        if is_same and set(wanted['outputs']) <= set(record['outputs']) and all(map(os.path.exists, record['outputs'])):
+            self.progress.skip()
+            return record | {'status': 'skipped'}
+        return self._restore(item, wanted)
+
+    def _restore(self, item: Item, wanted: dict[str, Any]) -> dict[str, Any]:
+        photo = read_photo(item.source, self.arguments.max_pixels)
+        check_format(item.target, photo.pixels)
+
+        def warn(inspection: Inspection) -> None:
+            for doubt in inspection.doubts:
+                self.progress.write(f'{item.source.name}: kernel estimate unreliable because {doubt}')
+
+        def open_checkpoint(attempt: int) -> Checkpoint:
+            identity = fingerprint(wanted['fingerprint'], attempt, torch.__version__, self.restoration.device.type)
+            return Checkpoint(saved_state, identity, self.restoration.options.val.checkpoint_freq, self.logger)
+
+        saved_state = item.record.with_suffix('.pt')
+        result = self.restoration(
+            photo.pixels, item.source.stem, photo.jpeg_quality, self.progress.step, warn, open_checkpoint
+        )
+        if self.arguments.save_kernel:
+            degradation = self.restoration.degradation
+            kernel = torch.from_numpy(result.kernel)[None, None]
+            write_kernel(item.kernel, kernel, degradation.convention, degradation.scale)
+        write_photo(item.target, result.image, photo.icc_profile)
+        record = {
+            **wanted,
+            'status': 'done',
+            'input': str(item.source),
+            'width': result.image.shape[1],
+            'height': result.image.shape[0],
+            'seconds': result.seconds,
+            'noise': result.noise,
+            'inspection': asdict(result.inspection),
+            'confidence': asdict(result.confidence),
+            'kernel': result.kernel.tolist(),
+            'curve': result.curve,
+        }
+        write_json(item.record, record)
+        saved_state.unlink(missing_ok=True)
+        return record
+
+    def _tell(self, record: dict[str, Any]) -> None:
+        if self.arguments.json:
+            print(json.dumps({key: value for key, value in record.items() if key not in LONG}), flush=True)
+        if record['status'] == 'failed':
+            tqdm.write(f'failed: {record["error"]}', file=sys.stderr)
+        elif not self.arguments.quiet and not self.arguments.json:
+            doubts = record['inspection']['doubts'] + record['confidence']['doubts']
+            confidence = f'low, since {"; ".join(doubts)}' if doubts else 'good'
+            size = f'{record["width"]}x{record["height"]}'
+            done = 'skipped, finished before' if record['status'] == 'skipped' else format_seconds(record['seconds'])
+            tqdm.write(f'{record["input"]} -> {record["outputs"][0]}, {size}, {done}, confidence {confidence}')
+
+
+if __name__ == '__main__':
+    sys.exit(main())

@@ -1,0 +1,158 @@
+"""What ``restore`` and ``dkp-restore`` let one choose, in the terms of option files."""
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, NonNegativeFloat
+
+from dkp_plugin.engine.options import BlindSROptions
+from dkp_plugin.host.errors import OptionError
+from dkp_plugin.host.schema import nearest
+from dkp_plugin.io.kernel_files import KERNEL_SUFFIXES
+
+PRESETS = ('fast', 'balanced', 'paper')
+FAMILIES = ('gaussian', 'motion', 'free')
+
+BLOCKS = (  # of an option file, that are of use for photographs
+    *('model_type', 'scale', 'manual_seed', 'degradation', 'network_k', 'network_g', 'alternation'),
+    *('early_stopping', 'restorer', 'path', 'val'),
+)
+KEYS = {'path': ('pretrain_network_g',), 'val': ('checkpoint_freq',)}  # of blocks of which the rest is of no use
+
+Options = dict[str, Any]
+
+DIFFUSION: dict[str, Options] = {
+    'fast': {'network_g': {'type': 'Diffusion', 'num_steps': 25, 'num_final_steps': 5}},
+    'balanced': {'network_g': {'type': 'Diffusion'}},
+    'paper': {'network_g': {'type': 'Diffusion', 'num_chains': 4}},
+}
+DIP: dict[str, Options] = {
+    'fast': {
+        'network_g': {'type': 'DIP'},
+        'alternation': {'num_iter': 500, 'averaging': 0.95},
+    },
+    'balanced': {
+        'network_g': {'type': 'DIP'},
+        'alternation': {'num_iter': 1000, 'averaging': 0.98},
+        'early_stopping': {'method': 'emv', 'min_iter': 500},
+    },
+    'paper': {
+        'network_g': {'type': 'DIP', 'precision': 'float32'},
+        'alternation': {'num_iter': 1000},
+    },
+}
+ZSSR: dict[str, Options] = {
+    'fast': {'network_g': {'type': 'ZSSR', 'num_steps': 300}},
+    'balanced': {'network_g': {'type': 'ZSSR'}},
+    'paper': {'network_g': {'type': 'ZSSR', 'num_steps': 3000}},
+}
+
+
+@dataclass(frozen=True)
+class Method:
+    """A pair of estimator and restorer.
+
+    Attributes:
+        network_k: Block of the estimator.
+        presets: Blocks of restorer and loop, by preset.
+        families: Families of kernels that it can look for, its own first.
+        has_family: Whether the estimator has the option ``kernel_family``; otherwise it knows but one.
+        restorer_options: What the restorer's block has beside its preset, by family.
+    """
+
+    network_k: Options
+    presets: dict[str, Options]
+    families: tuple[str, ...]
+    has_family: bool = False
+    restorer_options: dict[str, Options] = field(default_factory=dict)
+
+
+METHODS = {
+    'diff-dkp': Method(
+        {'type': 'DKP', 'likelihood': 'evidence'},
+        DIFFUSION,
+        FAMILIES,
+        has_family=True,
+        restorer_options={'motion': {'freeze_sigma': 0.06}},  # motion blur is told by details that come late
+    ),
+    'dip-dkp': Method({'type': 'DKP'}, DIP, FAMILIES, has_family=True),
+    'dip-fkp': Method({'type': 'FKP'}, DIP, ('gaussian', 'motion'), has_family=True),
+    'double-dip': Method({'type': 'DoubleDIP', 'lr': 1e-4}, DIP, ('free',)),
+    'bsrdm': Method({'type': 'BSRDM'}, DIP, ('gaussian',)),
+    'kernelgan-zssr': Method({'type': 'KernelGAN', 'num_iter': 3000}, ZSSR, ('free',)),
+}
+
+
+class Choices(BaseModel):
+    """The arguments of ``restore`` that say how."""
+
+    model_config = ConfigDict(extra='forbid')
+    scale: Literal[2, 3, 4, 8] = 4
+    method: Literal[tuple(METHODS)] = 'diff-dkp'
+    kernel: str = 'auto'
+    noise: NonNegativeFloat | Literal['auto'] = 'auto'
+    preset: Literal[PRESETS] = 'balanced'
+    seed: int = 0
+    convention: Literal['aligned', 'released'] = 'aligned'
+
+
+def make_options(choices: Choices) -> Options:
+    """The option file that says the same, without data sets.
+
+    Raises:
+        OptionError: for a kernel that the method does not know.
+    """
+    method = METHODS[choices.method]
+    network_k, preset = _kernel_options(method, choices), method.presets[choices.preset]
+    network_g = preset['network_g'] | method.restorer_options.get(network_k.get('kernel_family'), {})
+    return {
+        'name': choices.method,
+        'model_type': 'BlindSRModel',
+        'scale': choices.scale,
+        'num_gpu': 0,
+        'manual_seed': choices.seed,
+        'datasets': {},
+        'degradation': {'convention': choices.convention, 'noise': choices.noise},
+        'network_k': network_k,
+        **preset,
+        'network_g': network_g,
+    }
+
+
+def take_options(options: Options, changes: Options) -> Options:
+    """What of an option file is of use for photographs, with some of it changed.
+
+    Args:
+        options: Content of the file.
+        changes: Choices that are given beside it: ``scale``, ``seed``, ``noise``, ``convention``.
+
+    Raises:
+        OptionError: for a key that is unknown, and for blocks that are none.
+    """
+    for key in options:
+        if key not in BlindSROptions.model_fields:
+            raise OptionError(f'{key}: unknown key, {nearest(str(key), BlindSROptions.model_fields)}')
+    taken = {key: options[key] for key in BLOCKS if options.get(key) is not None}
+    for key in ('degradation', *KEYS):
+        if not isinstance(block := taken.setdefault(key, {}), dict):
+            raise OptionError(f'{key}: {block!r} is not a block of options')
+    taken |= {block: {key: taken[block][key] for key in keys if key in taken[block]} for block, keys in KEYS.items()}
+    taken |= {'name': 'photographs', 'num_gpu': 0, 'datasets': {}, 'manual_seed': taken.get('manual_seed', 0)}
+    taken |= {key: changes[name] for key, name in (('scale', 'scale'), ('manual_seed', 'seed')) if name in changes}
+    taken['degradation'] = taken['degradation'] | {
+        key: changes[key] for key in ('noise', 'convention') if key in changes
+    }
+    return taken
+
+
+def _kernel_options(method: Method, choices: Choices) -> Options:
+    kernel = method.families[0] if choices.kernel == 'auto' else choices.kernel
+    if Path(kernel).suffix.lower() in KERNEL_SUFFIXES:
+        return {'type': 'FixedKernel', 'source': kernel}
+    if kernel not in method.families:
+        raise OptionError(
+            f'kernel: {kernel} is not possible with {choices.method}; '
+            f'allowed: {", ".join(method.families)}, or a file {" or ".join(KERNEL_SUFFIXES)}'
+        )
+    return method.network_k | ({'kernel_family': kernel} if method.has_family else {})

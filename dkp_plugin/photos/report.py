@@ -1,0 +1,78 @@
+"""One self-contained page on restored photographs: before and after, kernel, losses, confidence, settings."""
+
+import base64
+import hashlib
+import io
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import yaml
+from PIL import Image
+
+from dkp_plugin.evaluation.comparison.pictures import CURVE_HEIGHT, CURVE_WIDTH, data_uri, make_curves
+from dkp_plugin.host.errors import UserError
+from dkp_plugin.host.version import __version__
+from dkp_plugin.io.files import write_bytes
+from dkp_plugin.io.images import kernel_picture
+from dkp_plugin.io.photo_files import Photo, read_photo
+
+MAX_PICTURES = 50  # the table lists the others, too
+MAX_SIDE = 1600  # pixels of a picture in the page
+TEMPLATE_FILE = Path(__file__).with_name('report.html.j2')
+# Moves the edge between before and after; the only script that the page's security policy lets run.
+SCRIPT = (
+    "for (const slider of document.querySelectorAll('.compare input'))"
+    "slider.oninput = () => slider.parentElement.style.setProperty('--edge', slider.value + '%');"
+)
+
+
+def write_report(path: Path, records: Sequence[Mapping[str, Any]], options: Mapping[str, Any]) -> None:
+    """Write the page.
+
+    Args:
+        path: The HTML file.
+        records: Of the images; empty ones are not finished.
+        options: The options of the run.
+    """
+    import jinja2
+
+    environment = jinja2.Environment(
+        autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True
+    )
+    finished = [record for record in records if record]
+    page = environment.from_string(TEMPLATE_FILE.read_text(encoding='utf-8')).render(
+        images=[(record, _pictures(record)) for record in finished[:MAX_PICTURES]],
+        records=finished,
+        num_missing=len(records) - len(finished),
+        settings=yaml.safe_dump({key: value for key, value in options.items() if value}, sort_keys=False),
+        version=__version__,
+        curve_size=(CURVE_WIDTH, CURVE_HEIGHT),
+        script=SCRIPT,
+        script_hash=base64.b64encode(hashlib.sha256(SCRIPT.encode()).digest()).decode(),
+    )
+    write_bytes(path, page.encode())
+
+
+def _pictures(record: Mapping[str, Any]) -> dict[str, Any]:
+    """What the page shows of an image; without before and after where the files are gone."""
+    size = (record['width'], record['height'])
+    try:
+        before, after = (_uri(read_photo(Path(file), 2**40), size) for file in (record['input'], record['outputs'][0]))
+    except UserError:
+        before = after = None
+    kernel = data_uri(kernel_picture(np.array(record['kernel'])))
+    return {'before': before, 'after': after, 'kernel': kernel, 'curves': make_curves(record['curve'])}
+
+
+def _uri(photo: Photo, size: tuple[int, int]) -> str:
+    """A photograph, enlarged bicubically to a size (width, height) or what of it the page has room for."""
+    pixels = photo.pixels if photo.pixels.dtype == np.uint8 else (photo.pixels >> 8).astype(np.uint8)
+    image = Image.fromarray(pixels[..., 0] if pixels.shape[2] == 1 else pixels)
+    shrink = min(1, MAX_SIDE / max(size))
+    image = image.convert('RGBA' if image.mode in ('LA', 'RGBA') else 'RGB')
+    image = image.resize([max(1, round(shrink * side)) for side in size], Image.Resampling.BICUBIC)
+    buffer = io.BytesIO()
+    image.save(buffer, 'WEBP', quality=90, icc_profile=photo.icc_profile if photo.pixels.shape[2] > 2 else None)
+    return f'data:image/webp;base64,{base64.b64encode(buffer.getvalue()).decode()}'

@@ -1,0 +1,1 @@
+"""How LR images come about: forward model, kernels, noise, evidence; pure functions and immutable operators."""

@@ -1,0 +1,215 @@
+"""Photographs in, photographs out: of any kind, where bicubic enlargement would put them, whole or in tiles."""
+
+import re
+from pathlib import Path
+
+import numpy as np
+import pytest
+import skimage.data
+import torch
+import torch.nn.functional as F
+import yaml
+from skimage.registration import phase_cross_correlation
+
+import dkp_plugin
+from dkp_plugin.engine.options import check_options
+from dkp_plugin.host.errors import ImageError, KernelError, UserError
+from dkp_plugin.io.kernel_files import write_kernel
+from dkp_plugin.io.photo_files import write_photo
+from dkp_plugin.photos.api import Restoration
+from dkp_plugin.photos.pixels import from_tensor, to_tensor
+from dkp_plugin.photos.presets import METHODS, PRESETS, Choices, make_options
+from dkp_plugin.physics.degradation import Degradation
+from dkp_plugin.physics.kernel_families import build_family
+from dkp_plugin.restorers.closed_form_restorer import ClosedForm
+
+
+def cheap(scale: int = 2, tile: int | str = 'auto', **blocks) -> Restoration:
+    """A restoration that takes milliseconds."""
+    opt = make_options(Choices(scale=scale)) | {'network_k': {'type': 'FixedKernel', 'source': 'bicubic'}}
+    return Restoration(opt | {'network_g': {'type': 'ClosedForm'}} | blocks, 'cpu', tile)
+
+
+def small_photo(side: int = 32, scale: int = 4) -> np.ndarray:
+    """A photograph of low resolution, on the grid of area averaging."""
+    crop = skimage.data.astronaut()[: side * scale, 100 : 100 + side * scale]
+    blocks = crop.reshape(side, scale, side, scale, 3).mean((1, 3))
+    return blocks.round().astype(np.uint8)
+
+
+def test_the_example_of_the_documentation_runs(tmp_path, monkeypatch):
+    text = (Path(__file__).parents[2] / 'docs/api.md').read_text(encoding='utf-8')
+    monkeypatch.chdir(tmp_path)
+    write_photo(Path('photo.png'), small_photo(16))
+    names = {}
+    for block in re.findall(r'```python\n(.*?)```', text, re.DOTALL):
+        exec(block, names)
+    assert names['result'].image.shape == (32, 32, 3) and names['result'].image.dtype == np.uint8
+    assert names['result'].kernel.shape == (11, 11) and abs(names['result'].kernel.sum() - 1) < 1e-5
+    assert [result.image.shape for result in names['results']] == [(40, 60, 3), (32, 60, 3)]
+
+
+@pytest.mark.parametrize('dtype', ['uint8', 'uint16', 'float32', 'float64'])
+@pytest.mark.parametrize('shape', [(16, 19), (17, 16, 1), (16, 19, 2), (21, 16, 3), (16, 17, 4)])
+def test_every_array_comes_back_as_it_was_and_larger(shape, dtype):
+    top = 1.0 if dtype.startswith('float') else np.iinfo(dtype).max
+    pixels = np.full(shape, 0.005 * top).astype(dtype)  # so dark that guessing by values would take 16 bits for 8
+    result = cheap(3)(pixels)
+    assert result.image.shape == (3 * shape[0], 3 * shape[1], *shape[2:]) and result.image.dtype == pixels.dtype
+    # A blur of sum 1 leaves a flat picture as it is, and so does its inverse.
+    np.testing.assert_allclose(result.image.astype(float), float(pixels.flat[0]), atol=max(1e-4 * top, 1e-6))
+
+
+@pytest.mark.parametrize('scale', [2, 3, 4, 8])
+def test_the_result_lies_where_bicubic_enlargement_would_put_it(scale):
+    pixels = small_photo()
+    result = cheap(scale)(pixels).image.mean(2)
+    enlarged = F.interpolate(torch.from_numpy(pixels.mean(2))[None, None], scale_factor=scale, mode='bicubic')
+    shift, _, _ = phase_cross_correlation(enlarged[0, 0].numpy(), result, upsample_factor=50)
+    assert np.abs(shift).max() < 0.1
+
+
+def test_diff_dkp_lies_there_too_and_is_closer_to_the_truth(rng):
+    degradation = Degradation(2, 11)
+    truth = to_tensor(skimage.data.astronaut()[:, :, 1:2].copy())
+    kernel = build_family('gaussian', 2, 11, degradation.centre).render(torch.tensor([[0.5, 0.3, 0.2]]))
+    pixels = from_tensor(degradation.A(truth, kernel)[..., 8:72, 80:144], np.dtype('uint8'))
+    truth = truth[0, 0, 16:144, 160:288].numpy() * 255
+    enlarged = F.interpolate(to_tensor(pixels), scale_factor=2, mode='bicubic')[0, 0].numpy() * 255
+    result = dkp_plugin.restore(pixels, scale=2, preset='fast').image[..., 0].astype(float)
+    shift, _, _ = phase_cross_correlation(enlarged, result, upsample_factor=50)
+    assert np.abs(shift).max() < 0.1
+    errors = [np.square(image - truth).mean() for image in (result, enlarged)]
+    assert errors[0] < 0.7 * errors[1], errors
+    again = dkp_plugin.restore(pixels, scale=2, preset='fast').image[..., 0]
+    np.testing.assert_array_equal(again, result)
+
+
+def test_hidden_colours_do_not_matter_and_do_not_bleed():
+    rng = np.random.default_rng(0)
+    alpha = np.zeros((24, 24, 1), np.uint8)
+    alpha[6:18, 6:18] = 255
+    results = []
+    for _ in range(2):
+        colours = rng.integers(0, 256, (24, 24, 3), np.uint8)
+        colours[6:18, 6:18] = [200, 100, 50]
+        results.append(cheap()(np.concatenate([colours, alpha], 2)).image)
+    np.testing.assert_array_equal(*results)
+    np.testing.assert_allclose(results[0][..., :3].astype(int), np.broadcast_to([200, 100, 50], (48, 48, 3)), atol=1)
+    assert results[0][24, 24, 3] == 255 and results[0][2, 2, 3] == 0
+
+
+def test_a_kernel_file_is_taken_for_the_blur(tmp_path, rng):
+    family = build_family('gaussian', 2, 11, Degradation(2, 11).centre)
+    kernel = family.render(family.sample(1, rng))
+    write_kernel(tmp_path / 'k.mat', kernel, 'aligned', 2)
+    opt = make_options(Choices(scale=2, kernel=str(tmp_path / 'k.mat'))) | {'network_g': {'type': 'ClosedForm'}}
+    result = Restoration(opt, 'cpu')(small_photo(16))
+    np.testing.assert_allclose(result.kernel, kernel[0, 0].double(), atol=1e-7)
+    with pytest.raises(KernelError, match=r'missing\.mat'):
+        dkp_plugin.restore(small_photo(16), kernel=tmp_path / 'missing.mat')
+
+
+@pytest.mark.parametrize(
+    ('image', 'arguments', 'message'),
+    [
+        (np.zeros((15, 40), np.uint8), {}, 'image: 40x15 pixels are too few; allowed: at least 16x16'),
+        (np.zeros((20, 20, 5), np.uint8), {}, r'shape \(20, 20, 5\)'),
+        (np.zeros((20, 20), np.int64), {}, 'an array of int64'),
+        (np.full((20, 20), 2.0), {}, 'values from 2 to 2; allowed: 0 to 1'),
+        (np.full((20, 20), np.nan), {}, 'values from nan to nan'),
+        ('nothing.png', {}, 'nothing.png: No such file'),
+        (np.zeros((20, 20)), {'scale': 5}, 'scale: 5 is not allowed: input should be 2, 3, 4 or 8'),
+        (np.zeros((20, 20)), {'method': 'dip'}, "method: 'dip' is not allowed: input should be 'diff-dkp'"),
+        (np.zeros((20, 20)), {'noise': -1}, 'noise: -1 is not allowed'),
+        (
+            np.zeros((20, 20)),
+            {'device': 'cuda:99'},
+            'device: cuda:99 is not possible on this machine; allowed: auto, cpu',
+        ),
+        (np.zeros((20, 20)), {'tile': 10}, 'tile: 10 is not allowed: auto, or a number of at least 128'),
+        (
+            np.zeros((20, 20)),
+            {'kernel': 'line'},
+            'kernel: line is not possible with diff-dkp; allowed: gaussian',
+        ),
+        (np.zeros((20, 20)), {'method': 'bsrdm', 'kernel': 'motion'}, 'allowed: gaussian, or a file .mat or .npy'),
+    ],
+)
+def test_mistakes_are_told_in_one_line(image, arguments, message):
+    with pytest.raises(UserError, match=message) as caught:
+        dkp_plugin.restore(image, **arguments)
+    assert '\n' not in str(caught.value)
+
+
+def test_motion_kernels_are_sought_to_lower_noise_levels_in_every_preset():
+    for preset in PRESETS:
+        blocks = [make_options(Choices(kernel=kernel, preset=preset))['network_g'] for kernel in ('motion', 'gaussian')]
+        assert blocks[0] == blocks[1] | {'freeze_sigma': 0.06} and 'freeze_sigma' not in blocks[1]
+
+
+def test_preset_paper_is_the_option_file_of_the_best_figures():
+    opt = yaml.safe_load((Path(__file__).parents[2] / 'options/test/DiffDKP_best_Set5_x4.yml').read_text('utf-8'))
+    defaults = {'prior': 'compact', 'precision': 'auto'}
+    assert opt['network_g'] == defaults | make_options(Choices(preset='paper'))['network_g']
+
+
+@pytest.mark.parametrize('method', METHODS)
+def test_presets_and_families_are_valid_option_files(method):
+    for preset in PRESETS:
+        check_options(make_options(Choices(method=method, preset=preset)))
+    for family in METHODS[method].families:
+        check_options(make_options(Choices(method=method, kernel=family)))
+
+
+def test_tiles_of_a_prior_agree_with_the_whole():
+    """The stated bound: beside the seams no more than elsewhere, and on average below one level of 255."""
+    pixels = small_photo(88, 4)
+    opt = make_options(Choices(scale=2, noise=0)) | {'network_k': {'type': 'FixedKernel', 'source': 'bicubic'}}
+    opt |= {'network_g': {'type': 'Diffusion', 'num_steps': 5, 'num_final_steps': 3}}
+    whole = Restoration(opt, 'cpu', 1024)(pixels).image.astype(float)
+    tiled = Restoration(opt, 'cpu', 128)(pixels).image.astype(float)
+    difference = np.abs(tiled - whole).mean(2)
+    assert difference.mean() < 1
+    columns = difference.mean(0)
+    assert columns.max() < 4 * np.median(columns) + 1
+
+
+@pytest.mark.parametrize('tile', [128, 131])
+def test_tiles_of_other_restorers_agree_with_the_whole(tile):
+    pixels = small_photo(100, 4)
+    whole, tiled = cheap()(pixels).image.astype(int), cheap(tile=tile)(pixels).image.astype(int)
+    assert np.abs(tiled - whole).max() <= 1  # the closed form reaches no further than the overlap
+
+
+def test_less_memory_means_smaller_tiles_then_one_line(monkeypatch):
+    sizes, room = [], 150**2
+    reset = ClosedForm.reset
+
+    def reset_with_little_memory(self, lq, degradation, generator):
+        sizes.append(lq.shape[-2:].numel() * degradation.scale**2)
+        if sizes[-1] > room:
+            raise torch.OutOfMemoryError('out of memory')
+        reset(self, lq, degradation, generator)
+
+    monkeypatch.setattr(ClosedForm, 'reset', reset_with_little_memory)
+    result = cheap()(small_photo(100, 4))
+    assert result.image.shape == (200, 200, 3)
+    assert max(sizes) > room and 0 < sizes[-1] <= room
+    room = 0
+    with pytest.raises(ImageError, match=r'^a: cpu has too little memory for 200x200 pixels$'):
+        cheap()(small_photo(100, 4), 'a')
+
+
+def test_noise_and_compression_are_reckoned_with(rng):
+    pixels = small_photo()
+    noisy = pixels + 10 * torch.randn(pixels.shape, generator=rng).numpy()
+    found = []
+    opt = make_options(Choices(scale=2)) | {'network_g': {'type': 'ClosedForm'}}
+    opt |= {'network_k': {'type': 'FixedKernel', 'source': 'bicubic'}}
+    result = Restoration(opt, 'cpu')(noisy.clip(0, 255).round().astype(np.uint8), on_inspection=found.append)
+    assert result.noise == pytest.approx(10, rel=0.3)
+    assert found == [result.inspection] and 'its noise is strong, about' in found[0].doubts[0]
+    compressed = Restoration(opt, 'cpu')(pixels, jpeg_quality=50)
+    assert compressed.inspection.doubts == ['it is a JPEG file of quality about 50']
+    assert compressed.noise > 2

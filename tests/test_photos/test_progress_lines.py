@@ -1,0 +1,40 @@
+"""Where there is no terminal, a line every ten seconds says where the work is."""
+
+import pytest
+
+from dkp_plugin.photos.progress import Progress, format_seconds
+
+
+def test_lines_say_image_step_share_and_time_left(monkeypatch, capsys):
+    now = 1000.0
+    monkeypatch.setattr('dkp_plugin.photos.progress.time.monotonic', lambda: now)
+    progress = Progress([0, 100, 300], is_shown=True)
+    progress.begin('bad')
+    progress.begin('a')
+    for done in range(1, 51):  # a second for each step of 50, so that 3/4 of the work is left
+        now += 1
+        progress.step(done, 50)
+    progress.begin('b')
+    progress.close()
+    lines = capsys.readouterr().err.splitlines()
+    assert lines[0] == 'expected time: at most about 3 min'
+    assert lines[1] == '2/3 a: step 10 of 50, 5 % of all, about 3 min left'
+    assert len(lines) == 6 and lines[5] == '2/3 a: step 50 of 50, 25 % of all, about 2 min left'
+
+
+def test_skipped_images_cost_no_time(monkeypatch, capsys):
+    now = 0.0
+    monkeypatch.setattr('dkp_plugin.photos.progress.time.monotonic', lambda: now)
+    progress = Progress([900, 100], is_shown=True)
+    progress.begin('a')
+    progress.skip()
+    progress.begin('b')
+    now = 10.0
+    progress.step(1, 4)
+    progress.close()
+    assert '2/2 b: step 1 of 4, 25 % of all, about 30 s left' in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(('seconds', 'text'), [(4.4, '4 s'), (89, '89 s'), (600, '10 min'), (7200, '2.0 h')])
+def test_durations(seconds, text):
+    assert format_seconds(seconds) == text

@@ -1,0 +1,226 @@
+"""The command as it is typed: what it writes, what it says, how it ends."""
+
+import json
+import re
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+import skimage.data
+
+from dkp_plugin.io.kernel_files import read_kernel
+from dkp_plugin.io.photo_files import read_photo, write_photo
+from dkp_plugin.photos.command import main
+
+CHEAP = """
+model_type: BlindSRModel
+scale: 2
+network_k: {type: FixedKernel, source: delta}
+network_g: {type: ClosedForm}
+"""
+LONG = """
+model_type: BlindSRModel
+scale: 2
+network_k: {type: DoubleDIP, num_units: 10}
+network_g: {type: DIP, num_feat: 4, num_skip: 2, num_scales: 2, non_local_scales: [2], precision: float32}
+alternation: {num_iter: 100000}
+"""
+
+
+@pytest.fixture
+def photos(tmp_path: Path) -> Path:
+    """A folder of three photographs of 24x20, 20x24 and 16x16 pixels, one of them in a folder of its own."""
+    folder = tmp_path / 'photos'
+    image = skimage.data.astronaut()
+    write_photo(folder / 'a.png', image[100:124, 200:220])
+    write_photo(folder / 'é 中文' / 'b c.jpg', image[120:140, 200:224])
+    write_photo(folder / 'deep.tif', (image[140:156, 200:216] * np.uint16(257)))
+    return folder
+
+
+@pytest.fixture
+def options(tmp_path: Path) -> Path:
+    """An option file of something that takes milliseconds."""
+    (tmp_path / 'cheap.yml').write_text(CHEAP)
+    return tmp_path / 'cheap.yml'
+
+
+def run(*arguments: object) -> int:
+    return main([str(argument) for argument in arguments])
+
+
+def contents(folder: Path) -> dict[str, bytes]:
+    return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob('*.png')}
+
+
+def test_a_folder_is_restored_and_a_second_run_skips_it(photos, options, tmp_path, capsys):
+    out = tmp_path / 'out'
+    assert run(photos, '-o', out, '--opt', options, '--save-kernel') == 0
+    text = capsys.readouterr()
+    assert re.search(r'x2, FixedKernel delta with ClosedForm, on .*; images: 3', text.err)
+    assert f'b c.jpg -> {out}/é 中文/b c.png, 48x40' in text.out and '3 done in' in text.out
+    deep = read_photo(out / 'deep.png').pixels
+    assert deep.shape == (32, 32, 3) and deep.dtype == np.uint16 and deep.max() > 255
+    kernel = read_kernel(out / 'é 中文' / 'b c_kernel.mat', 'aligned')
+    assert kernel.shape == (1, 1, 11, 11) and (out / 'a_kernel.png').exists()
+
+    before = contents(out)
+    assert run(photos, '-o', out, '--opt', options, '--save-kernel') == 0
+    assert '3 skipped' in capsys.readouterr().out
+    (out / 'a.png').unlink()
+    assert run(photos, '-o', out, '--opt', options, '--save-kernel') == 0
+    assert '1 done, 2 skipped' in capsys.readouterr().out
+    assert contents(out) == before
+    options.write_text(CHEAP + 'val: {checkpoint_freq: 7, suffix: x}\n')  # options that change no result
+    assert run(photos, '-o', out, '--opt', options, '--save-kernel') == 0
+    assert '3 skipped' in capsys.readouterr().out
+    assert run(photos, '-o', out, '--opt', options, '--noise', 5) == 0  # other options, other results
+    assert '3 done' in capsys.readouterr().out
+
+
+def test_one_bad_image_costs_only_itself(photos, options, tmp_path, capsys):
+    (photos / 'bad.png').write_bytes((photos / 'a.png').read_bytes()[:200])
+    write_photo(photos / 'small.png', np.zeros((8, 40, 3), np.uint8))
+    assert run(photos, photos / 'gone.png', '-o', tmp_path / 'out', '--opt', options) == 1
+    text = capsys.readouterr()
+    failures = [line for line in text.err.splitlines() if line.startswith('failed: ')]
+    assert len(failures) == 3 and 'Traceback' not in text.err
+    assert 'bad.png: not a readable image' in failures[0]
+    assert 'small.png: small: 40x8 pixels are too few; allowed: at least 16x16' in failures[1]
+    assert 'gone.png: No such file' in failures[2]
+    assert '3 done, 3 failed' in text.out
+    assert sorted(contents(tmp_path / 'out')) == ['a.png', 'deep.png', 'é 中文/b c.png']
+
+
+def test_json_has_a_line_for_each_image_and_quiet_has_none(photos, options, tmp_path, capsys):
+    assert run(photos, '-o', tmp_path / 'out', '--opt', options, '--json') == 0
+    records = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    assert [record['status'] for record in records] == ['done'] * 3
+    assert {(record['width'], record['height']) for record in records} == {(40, 48), (48, 40), (32, 32)}
+    assert all(record['confidence']['lr_psnr'] > 30 for record in records)
+    assert run(photos, '-o', tmp_path / 'other', '--opt', options, '--quiet') == 0
+    text = capsys.readouterr()
+    assert text.out == text.err == ''
+
+
+@pytest.mark.parametrize(
+    ('arguments', 'message'),
+    [
+        (['--kernel', 'line'], 'kernel: line is not possible with diff-dkp; allowed: gaussian, motion, free'),
+        (['--noise', 'much'], "noise: 'much' is not allowed"),
+        (['--device', 'cuda:77'], 'device: cuda:77 is not possible'),
+        (['--tile', '12'], 'tile: 12 is not allowed'),
+        (['--opt', 'OPT', '--method', 'dip-dkp'], '--method: not allowed together with --opt'),
+        (['--opt', 'missing.yml'], 'missing.yml: No such file'),
+        (['--kernel', 'k.npy'], 'k.npy: No such file'),
+    ],
+)
+def test_mistakes_end_with_status_2_and_one_line(arguments, message, photos, options, tmp_path, capsys):
+    arguments = [str(options) if argument == 'OPT' else argument for argument in arguments]
+    status = run(photos / 'a.png', '-o', tmp_path / 'out', *arguments)
+    text = capsys.readouterr().err
+    assert message in text and text.count('\n') == 1
+    assert status == 2 and not (tmp_path / 'out').exists()
+
+
+@pytest.mark.parametrize(
+    ('right', 'wrong', 'message'),
+    [
+        ('source', 'sauce', ':4: network_k: sauce: unknown key of FixedKernel, did you mean source?'),
+        ('network_g', 'network_q', ':5: network_q: unknown key, did you mean network_k?'),
+        ('scale: 2', 'scale: 5', ':3: scale: 5 is not allowed: input should be 2, 3, 4 or 8'),
+    ],
+)
+def test_a_wrong_option_is_told_with_file_and_line(right, wrong, message, photos, tmp_path, capsys):
+    (tmp_path / 'wrong.yml').write_text(CHEAP.replace(right, wrong))
+    assert run(photos, '-o', tmp_path / 'out', '--opt', tmp_path / 'wrong.yml') == 2
+    assert f'wrong.yml{message}' in capsys.readouterr().err
+
+
+def test_processes_share_the_images_and_make_the_same_files(photos, options, tmp_path, monkeypatch):
+    assert run(photos, '-o', tmp_path / 'one', '--opt', options) == 0
+    monkeypatch.setenv('WORLD_SIZE', '2')
+    numbers = []
+    for rank in '01':
+        monkeypatch.setenv('RANK', rank)
+        assert run(photos, '-o', tmp_path / 'two', '--opt', options) == 0
+        numbers.append(len(contents(tmp_path / 'two')))
+    assert numbers[0] in (1, 2) and numbers[1] == 3
+    assert contents(tmp_path / 'one') == contents(tmp_path / 'two')
+
+
+def test_the_report_is_one_page_that_needs_nothing(photos, options, tmp_path):
+    write_photo(photos / '<img src=x>.png', np.full((16, 16, 4), 77, np.uint8))
+    assert run(photos, '-o', tmp_path / 'out', '--opt', options, '--report') == 0
+    page = (tmp_path / 'out/report.html').read_text(encoding='utf-8')
+    assert page.count('data:image/webp;base64,') == 8 and page.count('data:image/png;base64,') == 4
+    assert '&lt;img src=x&gt;' in page and '<img src=x>' not in page
+    assert not re.search(r'(src|href)="(?!data:)', page) and '://' not in page
+    assert 'type: ClosedForm' in page
+
+
+def start(*arguments: object) -> subprocess.Popen:
+    command = [sys.executable, '-m', 'dkp_plugin.photos.command', *map(str, arguments)]
+    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+
+
+def wait_for(process: subprocess.Popen, condition: Callable[[], object]) -> None:
+    deadline = time.monotonic() + 120
+    while not condition():
+        assert process.poll() is None and time.monotonic() < deadline
+        time.sleep(0.002)
+
+
+@pytest.mark.parametrize(('signum', 'status'), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_a_signal_stops_within_five_seconds(signum, status, photos, tmp_path):
+    (tmp_path / 'long.yml').write_text(LONG)
+    process = start(photos / 'a.png', '-o', tmp_path / 'out', '--opt', tmp_path / 'long.yml')
+    assert process.stderr.readline().startswith('dkp-restore ')  # it has begun
+    time.sleep(0.5)
+    begin = time.monotonic()
+    process.send_signal(signum)
+    _, text = process.communicate(timeout=30)
+    assert process.returncode == status and time.monotonic() - begin < 5
+    lines = [line for line in text.splitlines() if 'kernel estimate' not in line]
+    assert lines == ['interrupted; what is finished is kept, the same command goes on']
+    assert not list((tmp_path / 'out').rglob('*.png'))
+
+
+def test_after_a_kill_the_rest_is_done_with_the_same_bytes(photos, tmp_path):
+    options = tmp_path / 'short.yml'
+    options.write_text(LONG.replace('100000', '60'))
+    arguments = ['--opt', options, '--device', 'cpu']
+    process = start(photos, '-o', tmp_path / 'killed', *arguments)
+    wait_for(process, lambda: list((tmp_path / 'killed').rglob('*.json')))
+    process.kill()
+    process.communicate()
+    num_done = len(list((tmp_path / 'killed/.dkp').rglob('*.json')))
+    assert 1 <= num_done <= 3
+    assert run(photos, '-o', tmp_path / 'killed', *arguments) == 0
+    assert run(photos, '-o', tmp_path / 'whole', *arguments) == 0
+    assert contents(tmp_path / 'killed') == contents(tmp_path / 'whole')
+
+
+def test_an_image_that_was_interrupted_goes_on_from_its_last_state(photos, tmp_path):
+    options = tmp_path / 'short.yml'
+    options.write_text(LONG.replace('100000', '200') + 'val: {checkpoint_freq: 10}\n')
+    arguments = [photos / 'a.png', '--opt', options, '--device', 'cpu']
+    process = start(*arguments, '-o', tmp_path / 'broken')
+    wait_for(process, lambda: list((tmp_path / 'broken/.dkp').glob('*.pt')))
+    process.kill()
+    process.communicate()
+    assert process.returncode == -signal.SIGKILL and not list((tmp_path / 'broken').rglob('*.png'))
+    finished = subprocess.run(
+        [sys.executable, '-m', 'dkp_plugin.photos.command', *map(str, [*arguments, '-o', tmp_path / 'broken'])],
+        capture_output=True,
+        text=True,
+    )
+    assert finished.returncode == 0 and re.search(r'going on after iteration \d+0, from', finished.stderr)
+    assert run(*arguments, '-o', tmp_path / 'whole') == 0
+    assert contents(tmp_path / 'broken') == contents(tmp_path / 'whole')
+    assert not list((tmp_path / 'broken/.dkp').glob('*.pt'))

@@ -1,0 +1,59 @@
+"""JPEG compression leaves tables in the file and blocks in the pixels."""
+
+import io
+
+import numpy as np
+import pytest
+import skimage.data
+import torch
+from PIL import Image
+
+from dkp_plugin.physics.jpeg import blockiness, compression_error, quality_from_tables
+
+# ITU-T T.81, Annex K, table K.1
+ANNEX_K = (
+    *(16, 11, 10, 16, 24, 40, 51, 61, 12, 12, 14, 19, 26, 58, 60, 55, 14, 13, 16, 24, 40, 57, 69, 56),
+    *(14, 17, 22, 29, 51, 87, 80, 62, 18, 22, 37, 56, 68, 109, 103, 77, 24, 35, 55, 64, 81, 104, 113, 92),
+    *(49, 64, 78, 87, 103, 121, 120, 101, 72, 92, 95, 98, 112, 100, 103, 99),
+)
+
+
+def test_the_standard_table_is_quality_50_and_its_half_75():
+    assert quality_from_tables({0: ANNEX_K, 1: [255] * 64}) == 50
+    assert quality_from_tables({0: [round(entry / 2) for entry in ANNEX_K]}) == 75
+    assert quality_from_tables({0: [2 * entry for entry in ANNEX_K]}) == 25
+    assert quality_from_tables({0: [1] * 64}) in (99, 100)
+
+
+def as_tensor(pixels) -> torch.Tensor:
+    return torch.from_numpy(np.asarray(pixels) / np.float32(255)).permute(2, 0, 1).unsqueeze(0)
+
+
+@pytest.mark.parametrize('name', ['astronaut', 'chelsea', 'coffee'])
+def test_blocks_show_wherever_they_begin(name):
+    photo = getattr(skimage.data, name)()
+    buffer = io.BytesIO()
+    Image.fromarray(photo).save(buffer, 'JPEG', quality=50)
+    compressed = np.asarray(Image.open(buffer))
+    assert blockiness(as_tensor(photo)) < 0.1
+    assert blockiness(as_tensor(compressed)) > 0.3
+    assert blockiness(as_tensor(compressed[3:, 5:])) > 0.3
+
+
+def test_steps_of_known_height_are_measured():
+    # Steps of 1/100 between columns, and of 3/100 where a block of eight begins: an excess of twice the median.
+    steps = torch.full((64,), 0.01)
+    steps[4::8] = 0.03
+    row = steps.cumsum(0)
+    image = row.expand(1, 1, 64, 64)
+    assert blockiness(image) == pytest.approx(0.5 * 2.0, abs=0.02)  # the rows have no steps at all
+
+
+@pytest.mark.parametrize('quality', [30, 50, 75, 90, 95])
+@pytest.mark.parametrize('name', ['astronaut', 'chelsea', 'coffee'])
+def test_the_error_of_compression_is_known_roughly(name, quality):
+    photo = getattr(skimage.data, name)()
+    buffer = io.BytesIO()
+    Image.fromarray(photo).save(buffer, 'JPEG', quality=quality)
+    error = np.asarray(Image.open(buffer)).astype(float) - photo
+    assert compression_error(quality) == pytest.approx(error.std(), rel=0.4)
