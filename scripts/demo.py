@@ -16,6 +16,7 @@ import skimage.data
 import torch
 from torch import Tensor
 
+from dkp_plugin.engine.borders import crop_border
 from dkp_plugin.evaluation.evaluate import evaluate, metric_data, to_uint8_bgr
 from dkp_plugin.host.seeds import image_generator
 from dkp_plugin.io.images import decode_image, write_image
@@ -28,7 +29,8 @@ matplotlib.use('Agg')
 from matplotlib import pyplot as plt
 
 SCALE, NAME = 4, 'astronaut'
-CROP = np.s_[0:192, 128:320]  # the face: 192x192 pixels run in minutes on two cores
+ROWS, COLUMNS = slice(16, 208), slice(128, 320)  # the face: 192x192 pixels
+MARGIN = 16  # pixels of the photograph around them, which the blur reaches
 DATA = Path('datasets/demo')
 METRICS = {
     'psnr': {'type': 'calculate_psnr', 'crop_border': SCALE, 'test_y_channel': True},
@@ -37,17 +39,18 @@ METRICS = {
 
 
 def prepare(seed: int) -> None:
-    """Blur a photograph with a random Gaussian kernel, subsample it by 4, round to 8 bits.
+    """Blur a photograph with a random Gaussian kernel, subsample it by 4, round to 8 bits, cut out the face.
 
     Args:
         seed: Of the kernel.
     """
-    hr = to_tensor(skimage.data.astronaut()[CROP][..., ::-1])
+    rows, columns = (slice(part.start - MARGIN, part.stop + MARGIN) for part in (ROWS, COLUMNS))
+    hr = to_tensor(skimage.data.astronaut()[rows, columns, ::-1])
     degradation = Degradation(SCALE, default_kernel_size(SCALE), 'aligned')
     family = build_family('gaussian', SCALE, degradation.kernel_size, degradation.centre)
     kernel = family.render(family.sample(1, image_generator(seed, f'random_kernel/{NAME}')))
-    write_image(DATA / 'HR' / f'{NAME}.png', to_uint8_bgr(hr))
-    write_image(DATA / 'LR' / f'{NAME}.png', to_uint8_bgr(degradation.A(hr, kernel)))
+    write_image(DATA / 'HR' / f'{NAME}.png', to_uint8_bgr(crop_border(hr, MARGIN)))
+    write_image(DATA / 'LR' / f'{NAME}.png', to_uint8_bgr(crop_border(degradation.A(hr, kernel), MARGIN // SCALE)))
     write_kernel(DATA / 'kernels' / f'{NAME}.mat', kernel, degradation.convention, SCALE)
 
 

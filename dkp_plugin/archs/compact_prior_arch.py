@@ -9,6 +9,7 @@ import torch.nn.functional as F
 from basicsr.utils.registry import ARCH_REGISTRY
 from torch import Tensor, nn
 
+from dkp_plugin.archs.image_prior import ImagePrior
 from dkp_plugin.archs.layers import Conv2d
 
 NUM_FREQUENCIES = 16  # of the embedding of the noise level
@@ -38,7 +39,7 @@ class Block(nn.Module):
 
 
 @ARCH_REGISTRY.register()
-class CompactPrior(nn.Module):
+class CompactPrior(ImagePrior):
     """Denoise RGB images: the mean of x given x + sigma n, n standard normal.
 
     A residual UNet works on 2x2 pixel blocks at half, quarter and eighth resolution. Around it, the preconditioning of
@@ -107,8 +108,10 @@ class CompactPrior(nn.Module):
         skip, out = self.data_std**2 / variance, sigma * self.data_std * variance.rsqrt()
         return self.data_mean + skip * centred + out * residual
 
-    def denoise(self, x: Tensor, sigma: Tensor, dtype: torch.dtype = torch.float32, label: int | None = None) -> Tensor:
-        """:meth:`forward` under the name that all priors share; this one knows no classes."""
+    def denoise(
+        self, x: Tensor, sigma: Tensor, dtype: torch.dtype = torch.float32, label: Tensor | None = None
+    ) -> Tensor:
+        """:meth:`forward` under the name that all priors share; this one has no classes."""
         return self(x, sigma, dtype)
 
     def _unet(self, x: Tensor, sigma: Tensor, dtype: torch.dtype) -> Tensor:

@@ -14,6 +14,7 @@ from pydantic import PositiveInt
 from torch import Tensor, nn
 
 from dkp_plugin.archs.diffusion_schedule import alphas_cumprod, linear_betas, noise_levels, timestep_of_sigma
+from dkp_plugin.archs.image_prior import ImagePrior
 from dkp_plugin.archs.layers import Conv2d
 
 NUM_GROUPS = 32  # of every group normalisation
@@ -128,7 +129,7 @@ class Stage(nn.Sequential):
 
 
 @ARCH_REGISTRY.register()
-class GuidedDiffusionUNet(nn.Module):
+class GuidedDiffusionUNet(ImagePrior):
     """Estimate the noise in RGB images at a timestep of the linear noise schedule with 1000 steps.
 
     The defaults are those of ``256x256_diffusion_uncond.pt``; ``num_classes: 1000`` makes them those of
@@ -147,6 +148,8 @@ class GuidedDiffusionUNet(nn.Module):
     Raises:
         ValueError: for numbers of channels that cannot be divided into groups or heads.
     """
+
+    native_tile = 256
 
     def __init__(
         self,
@@ -214,7 +217,7 @@ class GuidedDiffusionUNet(nn.Module):
         self.output_blocks = nn.ModuleList(stages)
 
     def forward(
-        self, x: Tensor, timesteps: Tensor, dtype: torch.dtype = torch.float32, y: Tensor | None = None
+        self, x: Tensor, timesteps: Tensor, dtype: torch.dtype = torch.float32, label: Tensor | None = None
     ) -> Tensor:
         """Estimate noise and variance.
 
@@ -223,7 +226,7 @@ class GuidedDiffusionUNet(nn.Module):
                 multiples of ``stride``, 32 by default.
             timesteps: Timestep t of each image, 0 to 999, (B,), integer or fractional.
             dtype: What the hidden layers compute in.
-            y: Class labels, (B,), int64: for a network with classes, and only for such a one.
+            label: Class labels, (B,), int64: for a network with classes, and only for such a one.
 
         Returns:
             (B, 6, H, W), float32: the noise n, and where the log variance of a reverse step lies between its bounds,
@@ -234,12 +237,12 @@ class GuidedDiffusionUNet(nn.Module):
         """
         if x.shape[-2] % self.stride or x.shape[-1] % self.stride:
             raise ValueError(f'x: height and width {tuple(x.shape[-2:])} are not multiples of {self.stride}')
-        if (y is None) != (self.num_classes is None):
+        if (label is None) != (self.num_classes is None):
             allowed = 'None' if self.num_classes is None else f'labels from 0 to {self.num_classes - 1}'
-            raise ValueError(f'y: {y} is not allowed, this network takes {allowed}')
+            raise ValueError(f'label: {label} is not allowed, this network takes {allowed}')
         emb = self.time_embed(timestep_embedding(timesteps, self.num_channels).to(self.time_embed[0].weight.dtype))
-        if y is not None:
-            emb = emb + self.label_emb(y)
+        if label is not None:
+            emb = emb + self.label_emb(label)
         h, skips = x.to(dtype), []
         for stage in self.input_blocks:
             h = stage(h, emb)
@@ -249,7 +252,9 @@ class GuidedDiffusionUNet(nn.Module):
             h = stage(torch.cat([h, skips.pop()], dim=1), emb)
         return self.out(h.to(x.dtype))
 
-    def denoise(self, x: Tensor, sigma: Tensor, dtype: torch.dtype = torch.float32, y: Tensor | None = None) -> Tensor:
+    def denoise(
+        self, x: Tensor, sigma: Tensor, dtype: torch.dtype = torch.float32, label: Tensor | None = None
+    ) -> Tensor:
         """Denoise as :class:`~dkp_plugin.archs.compact_prior_arch.CompactPrior` does.
 
         Args:
@@ -257,7 +262,7 @@ class GuidedDiffusionUNet(nn.Module):
                 ``stride`` are continued by reflection and cut off again.
             sigma: Standard deviation of the noise of each image, (B,). The network knows 0.005 to 79.
             dtype: What the hidden layers compute in.
-            y: Class labels, as in :meth:`forward`.
+            label: Class labels, as in :meth:`forward`.
 
         Returns:
             Denoised images (B, 3, H, W), float32, not clipped to [0, 1].
@@ -267,6 +272,6 @@ class GuidedDiffusionUNet(nn.Module):
         level = 2 * sigma  # since images in [-1, 1] have twice the contrast
         timesteps = timestep_of_sigma(level, noise_levels(alphas_cumprod(linear_betas())))
         x_t = (2 * padded - 1) * (1 + level.square()).rsqrt().view(-1, 1, 1, 1)  # abar = 1 / (1 + level^2)
-        epsilon = self(x_t, timesteps, dtype, y)[:, :3, :height, :width]
+        epsilon = self(x_t, timesteps, dtype, label)[:, :3, :height, :width]
         # x0 = (x_t - sqrt(1 - abar) epsilon) / sqrt(abar) = 2 x - 1 - 2 sigma epsilon, back in [0, 1]:
         return x - sigma.view(-1, 1, 1, 1) * epsilon

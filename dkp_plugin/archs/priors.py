@@ -3,11 +3,9 @@
 import hashlib
 from pathlib import Path
 
-from torch import nn
-
 from dkp_plugin.archs.compact_prior_arch import CompactPrior
 from dkp_plugin.archs.guided_diffusion_arch import GuidedDiffusionUNet
-from dkp_plugin.archs.tiled_prior import TiledPrior
+from dkp_plugin.archs.image_prior import ImagePrior
 from dkp_plugin.host.errors import OptionError, UserError
 from dkp_plugin.io.weight_files import read_weights
 
@@ -21,7 +19,7 @@ PRIORS = {
 }
 
 
-def load_prior(name: str, path: str | None = None) -> nn.Module:
+def load_prior(name: str, path: str | None = None) -> ImagePrior:
     """Build an image prior and load its weights.
 
     Args:
@@ -30,8 +28,7 @@ def load_prior(name: str, path: str | None = None) -> nn.Module:
             the averaged weights are taken. None: the weights of ``compact`` that come with the package.
 
     Returns:
-        The network in evaluation mode, on the CPU, its parameters without gradients. It has the method
-        ``denoise(x, sigma, dtype, label)``.
+        The network in evaluation mode, on the CPU, its parameters without gradients.
 
     Raises:
         UserError: for a file that is missing, damaged or of another network.
@@ -54,8 +51,7 @@ def load_prior(name: str, path: str | None = None) -> nn.Module:
     except (RuntimeError, TypeError, AttributeError) as error:
         reason = ' '.join(str(error).split())
         raise UserError(f'{path}: these are not the weights of the prior {name} ({reason[:200]})') from None
-    net = net.eval().requires_grad_(False)
-    return net if name == 'compact' else TiledPrior(net)  # the guided network is made for 256x256 pixels
+    return net.eval().requires_grad_(False)
 
 
 def _check_sum(path: Path, expected: str) -> None:

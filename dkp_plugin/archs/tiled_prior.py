@@ -1,10 +1,14 @@
-"""Denoise images of any size by a network that is made for one size: overlapping tiles, blended at every step."""
+"""Denoise images of any size in overlapping tiles, blended at every step."""
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
+
+from dkp_plugin.archs.image_prior import ImagePrior
+
+OVERLAP = 64  # pixels that neighbouring tiles share at least
 
 
-def tile_starts(length: int, tile: int, overlap: int) -> list[int]:
+def tile_starts(length: int, tile: int, overlap: int = OVERLAP) -> list[int]:
     """Starts of tiles that cover ``length`` pixels, evenly spread, neighbours sharing at least ``overlap`` pixels.
 
     Args:
@@ -22,27 +26,29 @@ def tile_starts(length: int, tile: int, overlap: int) -> list[int]:
 
 
 def blending_window(length: int) -> Tensor:
-    """Weights (length,) of a tile's pixels, positive: raised cosines, nearly 0 at the ends, where it knows least."""
+    """Weights (length,) of a tile's pixels: positive raised cosines, nearly 0 at the ends, where it knows least."""
     return torch.hann_window(length + 2, periodic=False)[1:-1]
 
 
-class TiledPrior(nn.Module):
+class TiledPrior(ImagePrior):
     """Image prior that works tile by tile; the tiles are cut from one noisy image, so that they share its noise.
 
-    One tile is in work at a time, so that the memory does not grow with the image.
+    It processes one tile at a time, so that memory does not grow with the image.
 
     Args:
-        net: Network with the method ``denoise(x, sigma, dtype, label)``.
+        net: The image prior.
         tile: Side of a tile in pixels.
         overlap: Pixels that neighbours share at least.
     """
 
-    def __init__(self, net: nn.Module, tile: int = 256, overlap: int = 64) -> None:
+    def __init__(self, net: ImagePrior, tile: int, overlap: int = OVERLAP) -> None:
         super().__init__()
         self.net, self.tile, self.overlap = net, tile, overlap
 
-    def denoise(self, x: Tensor, sigma: Tensor, dtype: torch.dtype = torch.float32, label: int | None = None) -> Tensor:
-        """Denoise images (B, 3, H, W) of noise levels (B,); see the network."""
+    def denoise(
+        self, x: Tensor, sigma: Tensor, dtype: torch.dtype = torch.float32, label: Tensor | None = None
+    ) -> Tensor:
+        """See :meth:`ImagePrior.denoise`."""
         height, width = (min(side, self.tile) for side in x.shape[-2:])
         window = torch.outer(blending_window(height), blending_window(width)).to(x)
         total, weight = torch.zeros_like(x), x.new_zeros(x.shape[-2:])

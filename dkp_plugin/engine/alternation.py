@@ -1,4 +1,4 @@
-"""The loop of every system here: estimator and restorer take turns, each seeing only what the other has made."""
+"""The loop of every system: estimator and restorer take turns, and each sees only what the other has made."""
 
 import itertools
 import math
@@ -27,11 +27,11 @@ class AlternationResult:
     Attributes:
         x: HR image, (1, C, s h, s w) in [0, 1].
         kernel: Kernel, (1, 1, K, K), non-negative, of sum 1.
-        expected_kernel_psnr: What the estimator's own doubt leads one to expect, in dB; None where it does not say.
+        expected_kernel_psnr: The estimator's own expectation of its kernel PSNR, in dB; None if it has none.
         num_iter: Iterations that were run.
-        best_iter: Iteration at whose end ``x`` and ``kernel`` were taken.
-        curve: A row every ``CHECK_INTERVAL`` iterations: ``iteration``, the losses by name and, where early stopping is
-            on, the running ``variance``.
+        best_iter: Iteration after which ``x`` and ``kernel`` were taken.
+        curve: A row every ``CHECK_INTERVAL`` iterations: ``iteration``, the losses by name and, with early stopping,
+            the running ``variance``.
     """
 
     x: Tensor
@@ -57,12 +57,12 @@ class _Loop:
 def try_again(
     run: Callable[[int], AlternationResult], image_name: str, warn: Callable[[str], object] = lambda message: None
 ) -> AlternationResult:
-    """Run an optimisation, and again as long as it diverges, ``ATTEMPTS`` times in all.
+    """Run an optimisation, and repeat it while it diverges, ``ATTEMPTS`` times in all.
 
     Args:
-        run: Takes the number of the attempt, counted from 0, for :func:`image_generator`.
+        run: Takes the number of the attempt, counted from 0, for :func:`~dkp_plugin.host.seeds.image_generator`.
         image_name: For the messages.
-        warn: Hears of an attempt that is given up.
+        warn: Receives a message for each attempt that is given up.
 
     Raises:
         DivergenceError: if every attempt ended in numbers that are not finite.
@@ -73,7 +73,7 @@ def try_again(
         except DivergenceError as error:
             if attempt + 1 == ATTEMPTS:
                 raise DivergenceError(f'{image_name}: {error}, in each of {ATTEMPTS} attempts') from None
-            warn(f'{image_name}: {error}; starting again with other random numbers')
+            warn(f'{image_name}: {error}; trying other random numbers')
 
 
 def alternate(
@@ -82,7 +82,7 @@ def alternate(
     lq: Tensor,
     degradation: Degradation,
     generator: torch.Generator,
-    num_iter: int | None = None,
+    num_iter: int,
     averaging: float = 0.0,
     early_stopping: EarlyStopping | None = None,
     on_iteration: Callable[[int], None] | None = None,
@@ -97,24 +97,23 @@ def alternate(
         lq: LR image, (1, C, h, w) in [0, 1]; all that is known.
         degradation: The forward model without its kernel.
         generator: The only source of random numbers.
-        num_iter: Iterations at most; None: as many as the restorer fixes.
+        num_iter: Iterations at most.
         averaging: The result is the exponential average of the restorer's images with this decay; 0: the last one.
         early_stopping: When to stop and which iteration to keep; by default the last of ``num_iter``.
         on_iteration: Called with the number of iterations done, after each.
-        checkpoint: Where the loop saves its state, and from where it goes on if there is one; the result is the same.
-        kernel_only: Stop where the restorer updates the kernel no more; the image is not finished then.
+        checkpoint: Saves the state of the loop; a loop that was interrupted resumes from it, with the same result.
+        kernel_only: Stop when the restorer no longer updates the kernel; the image is unfinished then.
 
     Returns:
         The image and kernel of the best iteration.
 
     Raises:
         DivergenceError: if a loss or the result is not finite.
-        Interrupted: if the run was asked to stop; the state has then been saved where there is a checkpoint.
+        Interrupted: if the run was asked to stop; the checkpoint, if any, has saved the state.
     """
     early_stopping = early_stopping or EarlyStopping()
     estimator.reset(lq, degradation, generator)
     restorer.reset(lq, degradation, generator)
-    num_iter = restorer.num_iter or num_iter
     best = AlternationResult(torch.zeros_like(restorer()), estimator().clone())
     loop = _Loop(estimator, restorer, early_stopping, generator, best, average=best.x)
     if checkpoint is not None:

@@ -1,4 +1,4 @@
-"""What can be said of a photograph before the work, and of a result after it, without knowing the truth."""
+"""What makes a result unreliable, seen in the LR image before the work and in the result after it, without the truth."""
 
 import math
 from dataclasses import dataclass, field
@@ -11,7 +11,7 @@ from dkp_plugin.physics.noise import estimate_noise
 STRONG_NOISE = 4.0  # standard deviation, of 255
 LOW_QUALITY = 80  # of a JPEG file
 HIGH_BLOCKINESS = 0.3  # that of JPEG quality 60
-COMPRESSION_SHARE = 0.5  # its error is no white noise: all of it gains less, and on some images loses
+COMPRESSION_SHARE = 0.5  # the error of compression is not white: all of it gains less, and on some images loses
 FEW_PIXELS = 32  # to the shorter side
 LOW_LR_PSNR = 35.0  # dB
 LOW_KERNEL_PSNR = 53.0  # dB expected; of the 18 images of BSD100 below it, 7 had kernels below 52 dB, of the others 5
@@ -19,12 +19,12 @@ LOW_KERNEL_PSNR = 53.0  # dB expected; of the 18 images of BSD100 below it, 7 ha
 
 @dataclass(frozen=True)
 class Inspection:
-    """What the photograph itself says.
+    """What the LR image itself shows.
 
     Attributes:
         noise: Estimated standard deviation of its noise, of 255; 0 below 1.
         jpeg_quality: Of a JPEG file, 1 to 100.
-        doubts: Why an estimate of the kernel is unreliable; none is good.
+        doubts: Reasons why an estimate of the kernel may be unreliable; empty if there are none.
     """
 
     noise: float
@@ -33,20 +33,19 @@ class Inspection:
 
     @property
     def error(self) -> float:
-        """Standard deviation, of 255, that ``noise: auto`` stands for: of noise, or a share of compression."""
+        """Standard deviation, of 255, that ``noise: auto`` assumes: of the noise, or a share of the compression error."""
         quality = self.jpeg_quality
         return self.noise if quality is None else max(self.noise, COMPRESSION_SHARE * compression_error(quality))
 
 
 @dataclass(frozen=True)
 class Confidence:
-    """How far the result is to be trusted.
+    """How far the result can be trusted.
 
     Attributes:
-        lr_psnr: PSNR in dB between the photograph and the result degraded again.
-        expected_kernel_psnr: What the spread of the kernels that explain the photograph leads one to expect, in dB;
-            None where the estimator does not say.
-        doubts: Why it is low; none is good.
+        lr_psnr: PSNR in dB between the LR image and the result degraded again.
+        expected_kernel_psnr: The kernel PSNR in dB that the estimator expects; None if it has no estimate of it.
+        doubts: Reasons for a low confidence; empty if there are none.
     """
 
     lr_psnr: float
@@ -63,7 +62,7 @@ def inspect(lq: Tensor, jpeg_quality: int | None = None) -> Inspection:
     """Look for what misleads an estimate of the kernel.
 
     Args:
-        lq: The photograph, (1, C, h, w) in [0, 1].
+        lq: LR image, (1, C, h, w) in [0, 1].
         jpeg_quality: Of a JPEG file.
     """
     noise, doubts = 255 * estimate_noise(lq), []
@@ -83,10 +82,10 @@ def judge(y: Tensor, lq: Tensor, expected_kernel_psnr: float | None, noise: floa
 
     Args:
         y: The result degraded again, (1, C, h, w) in [0, 1].
-        lq: The photograph, of the same shape.
+        lq: LR image, of the same shape.
         expected_kernel_psnr: In dB, from the estimator, or None.
-        noise: Standard deviation of the noise that the method reckoned with, in the units of [0, 1]; the result need
-            not explain it.
+        noise: Standard deviation of the noise that the method assumed, in the units of [0, 1]; the result does not
+            have to explain it.
     """
     error = (y - lq).square().mean().item()
     lr_psnr = -10 * math.log10(max(error, 1e-10))

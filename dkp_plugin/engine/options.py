@@ -1,41 +1,34 @@
-"""Check option files before any work: every mistake becomes one line that names the key and the allowed values."""
+"""The option file of a restoration: its blocks, and the estimator and restorers that they describe."""
 
-import copy
-import inspect
-import re
 from collections.abc import Mapping
-from importlib.util import find_spec
 from typing import Annotated, Any, Literal
 
-import torch
-from basicsr.utils.registry import DATASET_REGISTRY, METRIC_REGISTRY, MODEL_REGISTRY
-from pydantic import (
-    BaseModel,
-    BeforeValidator,
-    ConfigDict,
-    Field,
-    NonNegativeFloat,
-    PositiveInt,
-)
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, NonNegativeFloat, PositiveInt
 
 from dkp_plugin.engine.early_stopping import METHODS, EarlyStopping
 from dkp_plugin.estimators.base import KernelEstimator
 from dkp_plugin.host.errors import OptionError, UserError
-from dkp_plugin.host.schema import PART_OF_NAME, build_network, get_registered, nearest, parse_section
+from dkp_plugin.host.schema import PART_OF_NAME, build_network
 from dkp_plugin.physics.degradation import Degradation
 from dkp_plugin.physics.kernels import default_kernel_size
 from dkp_plugin.restorers.base import Restorer
 
-METRIC_DATA = ('img', 'img2', 'lq', 'kernel', 'kernel_gt', 'scale')  # what the model passes to metrics
+MIN_TILE = 128  # HR pixels
 
 
 class DegradationOptions(BaseModel):
-    """Block ``degradation``: what is taken for known of the forward model."""
+    """Block ``degradation``: what is known of the forward model before an image is seen.
+
+    ``border``: the forward model is periodic. ``mirror`` surrounds the image by its mirror image before the work and
+    cuts that off afterwards, as photographs need; ``periodic`` suits benchmarks, whose LR images were made that way.
+    ``auto`` is ``mirror`` for the convention ``aligned`` and ``periodic`` for ``released``.
+    """
 
     model_config = ConfigDict(extra='forbid')
     convention: Literal['aligned', 'released'] = 'aligned'
     kernel_size: int | Literal['auto'] = 'auto'
     noise: NonNegativeFloat | Literal['auto'] = 0.0  # standard deviation, of 255
+    border: Literal['auto', 'periodic', 'mirror'] = 'auto'
 
 
 class AlternationOptions(BaseModel):
@@ -47,7 +40,7 @@ class AlternationOptions(BaseModel):
 
 
 class FinalRestorerOptions(BaseModel):
-    """Block ``restorer``: who restores the image once more when the alternation has found the kernel.
+    """Block ``restorer``: a restorer that makes the final image with the kernel that the alternation found.
 
     ``final`` is a restorer's name or, with options of its own, a block like ``network_g``.
     """
@@ -77,21 +70,10 @@ class PathOptions(BaseModel):
     model_config = ConfigDict(extra='forbid')
     pretrain_network_g: str | None = None
     strict_load_g: Literal[True] = True
-    resume_state: None = None  # what BasicSR's examples have; a test goes on from its records
+    resume_state: None = None  # BasicSR's examples have it; a test resumes from its records
     results_root: str | None = None
     log: str | None = None
     visualization: str | None = None
-
-
-class MetricOptions(BaseModel):
-    """The options of BasicSR's metrics; which of them a metric has is seen from its function."""
-
-    model_config = ConfigDict(extra='allow')
-    better: Literal['higher', 'lower'] = 'higher'
-    crop_border: int = Field(default=0, ge=0)
-    test_y_channel: bool = False
-    input_order: Literal['HWC', 'CHW'] = 'HWC'
-    convert_to: Literal['y', 'gray'] = 'y'
 
 
 class ValOptions(BaseModel):
@@ -102,7 +84,7 @@ class ValOptions(BaseModel):
     suffix: Annotated[str, Field(pattern=PART_OF_NAME)] | None = None
     pbar: bool = True
     checkpoint_freq: int = Field(default=200, ge=0)  # iterations between saved states; 0: only on Ctrl-C
-    curve_freq: int = Field(default=0, ge=0)  # iterations between rows of the progress; 0: none
+    curve_freq: int = Field(default=0, ge=0)  # iterations between rows of the trajectory; 0: none
     metrics: dict[str, dict[str, Any]] | None = None
 
 
@@ -122,6 +104,7 @@ class BlindSROptions(BaseModel):
     alternation: AlternationOptions = AlternationOptions()
     early_stopping: EarlyStoppingOptions = EarlyStoppingOptions()
     restorer: FinalRestorerOptions | None = None
+    tile: Annotated[int, Field(ge=MIN_TILE)] | Literal['auto'] = 'auto'  # side of the tiles of large images, HR pixels
     path: PathOptions = PathOptions()
     val: ValOptions = ValOptions()
     dist_params: dict[str, Any] | None = None
@@ -133,40 +116,63 @@ class BlindSROptions(BaseModel):
     is_train: bool = False
 
     def build_degradation(self) -> Degradation:
-        """The forward model, with the default kernel size of the scale for ``auto``."""
+        """The forward model; ``kernel_size: auto`` is the default of the scale, ``noise: auto`` is set for each image.
+
+        Raises:
+            OptionError: for values that contradict each other.
+        """
         block = self.degradation
         size = default_kernel_size(self.scale) if block.kernel_size == 'auto' else block.kernel_size
-        noise = 0.0 if block.noise == 'auto' else block.noise / 255  # auto: estimated from each image
-        return Degradation(self.scale, size, block.convention, noise)
+        noise = 0.0 if block.noise == 'auto' else block.noise / 255
+        try:
+            return Degradation(self.scale, size, block.convention, noise)
+        except ValueError as error:
+            raise OptionError(f'degradation: {error}') from None
+
+    @property
+    def mirrors_border(self) -> bool:
+        """Whether images are surrounded by their mirror image; see :class:`DegradationOptions`."""
+        block = self.degradation
+        return block.border == 'mirror' or (block.border == 'auto' and block.convention == 'aligned')
 
     def build_early_stopping(self) -> EarlyStopping:
         """A new watch over the outputs of one image."""
         return EarlyStopping(**self.early_stopping.model_dump())
 
 
-def build_restorer(opt: Mapping[str, Any]) -> Restorer:
-    """Build ``network_g`` and load its weights, if it has any, from ``path: pretrain_network_g``.
-
-    Args:
-        opt: What BasicSR's ``parse_options`` returns.
+def build_estimator(options: BlindSROptions, degradation: Degradation) -> KernelEstimator:
+    """Build the kernel estimator of the block ``network_k``.
 
     Raises:
-        OptionError: as :func:`build_network`, and for weights that the restorer has no use for.
-        UserError: for weights that cannot be loaded.
+        OptionError: for a mistake in the block.
+        UserError: for a degradation that the method does not support.
     """
-    path = (opt.get('path') or {}).get('pretrain_network_g')
-    return _build_with_weights(opt['network_g'], 'network_g', path, 'path: pretrain_network_g')
+    estimator = build_network(options.network_k, 'network_k', KernelEstimator)
+    estimator.check(degradation)
+    return estimator
 
 
-def build_final_restorer(options: FinalRestorerOptions | None) -> Restorer | None:
-    """Build the restorer of the block ``restorer``, if there is one, with its weights.
+def build_restorer(options: BlindSROptions) -> Restorer:
+    """Build the restorer of the block ``network_g``; ``path: pretrain_network_g`` names its weights.
 
     Raises:
-        OptionError, UserError: as :func:`build_restorer`.
+        OptionError: for a mistake in the block, for weights that the restorer does not use, and for weights that cannot
+            be loaded.
     """
-    if options is None:
+    path = options.path.pretrain_network_g
+    return _build_with_weights(options.network_g, 'network_g', path, 'path: pretrain_network_g')
+
+
+def build_final_restorer(options: BlindSROptions) -> Restorer | None:
+    """Build the restorer of the block ``restorer``, if the file has one, with its weights.
+
+    Raises:
+        OptionError: as :func:`build_restorer`.
+    """
+    block = options.restorer
+    if block is None:
         return None
-    return _build_with_weights(options.final, 'restorer: final', options.pretrain, 'restorer: pretrain')
+    return _build_with_weights(block.final, 'restorer: final', block.pretrain, 'restorer: pretrain')
 
 
 def _build_with_weights(block: Mapping[str, Any], where: str, path: str | None, key: str) -> Restorer:
@@ -178,89 +184,24 @@ def _build_with_weights(block: Mapping[str, Any], where: str, path: str | None, 
         except UserError as error:
             raise OptionError(f'{key}: {error}') from None
     elif path is not None:
-        raise OptionError(f'{key}: {path} is of no use, {block["type"]} has no weights')
+        raise OptionError(f'{key}: {path} is not used, {block["type"]} has no weights')
     return restorer
 
 
-def _check_num_iter(restorer: Restorer, num_iter: int | None, where: str) -> None:
-    """Check that the steps are set once: by the restorer or by the option file."""
+def count_steps(restorer: Restorer, num_iter: int | None, where: str) -> int:
+    """Number of steps of a restorer: its own or the option file's, exactly one of which must be set.
+
+    Args:
+        restorer: The restorer; its ``num_iter`` is None where the option file decides.
+        num_iter: What the option file says.
+        where: Names the block in the message.
+
+    Raises:
+        OptionError: if both or neither is set.
+    """
     if (restorer.num_iter is None) == (num_iter is None):
         raise OptionError(
             f'{where}: num_iter: {num_iter} is not allowed: {type(restorer).__name__} '
             + ('needs a number of iterations' if restorer.num_iter is None else 'sets it by its own options')
         )
-
-
-def check_options(opt: Mapping[str, Any]) -> None:
-    """Check a whole option file without writing anything: build what it names, once, and throw it away.
-
-    Args:
-        opt: What BasicSR's ``parse_options`` returns. Files of other models than ours are left to BasicSR.
-
-    Raises:
-        OptionError: for the first mistake.
-    """
-    get_registered(MODEL_REGISTRY, {'type': opt.get('model_type')}, 'model_type')
-    if (opt.get('logger') or {}).get('use_tb_logger') and find_spec('tensorboard') is None:
-        raise OptionError('logger: use_tb_logger: True is not possible: pip install tensorboard first, or say false')
-    if opt['model_type'] != 'BlindSRModel':
-        return
-    options = parse_section(BlindSROptions, opt, '')
-    if options.num_gpu > torch.cuda.device_count():
-        raise OptionError(
-            f'num_gpu: {options.num_gpu} is not possible, this machine has {torch.cuda.device_count()} CUDA devices; '
-            'allowed: 0 (CPU), auto, or as many as there are'
-        )
-    try:
-        degradation = options.build_degradation()
-    except ValueError as error:
-        raise OptionError(f'degradation: {error}') from None
-    build_network(opt['network_k'], 'network_k', KernelEstimator).check(degradation)
-    _check_num_iter(build_restorer(opt), options.alternation.num_iter, 'alternation')
-    final = build_final_restorer(options.restorer)
-    if final is not None:
-        _check_num_iter(final, options.restorer.num_iter, 'restorer')
-    for name, metric in (options.val.metrics or {}).items():
-        _check_metric(metric, f'val: metrics: {name}')
-    seen: dict[str, str] = {}
-    for key, dataset in options.datasets.items():
-        _check_dataset(dataset, f'datasets: {key}', degradation)
-        if dataset['name'] in seen:
-            raise OptionError(f'datasets: {key}: name: {dataset["name"]} is the name of {seen[dataset["name"]]}, too')
-        seen[dataset['name']] = key
-
-
-def _check_metric(metric: Mapping[str, Any], where: str) -> None:
-    """Check the options of a metric against its function: a mistake would cost every image its figure."""
-    function = get_registered(METRIC_REGISTRY, metric, where)
-    parameters = inspect.signature(function).parameters.values()
-    own = {p.name: p.default for p in parameters if p.kind is p.POSITIONAL_OR_KEYWORD and p.name not in METRIC_DATA}
-    for key in metric.keys() - own.keys() - {'type', 'better'}:
-        raise OptionError(f'{where}: {key}: unknown key of {metric["type"]}, {nearest(key, own)}')
-    for key, default in own.items():
-        if default is inspect.Parameter.empty and key not in metric:
-            raise OptionError(f'{where}: missing key {key}')
-    parse_section(MetricOptions, metric, where)
-
-
-def _check_dataset(dataset: Mapping[str, Any], where: str, degradation: Degradation) -> None:
-    """Open a data set without reading an image."""
-    name = dataset.get('name')
-    if name is None:
-        raise OptionError(f'{where}: missing key name')
-    if not isinstance(name, str) or not re.match(PART_OF_NAME, name) or not name.strip('.'):
-        raise OptionError(f'{where}: name: {name!r} is not allowed: it names a folder, so text without / and \\ is')
-    if dataset.get('phase', 'test') not in ('test', 'val'):
-        raise OptionError(f'{where}: not the key of a data set for a test; allowed: test, test_1, test_2, ...')
-    dataset_class = get_registered(DATASET_REGISTRY, dataset, where)
-    try:
-        built = dataset_class(copy.deepcopy(dict(dataset)))
-    except (AssertionError, KeyError, TypeError, ValueError) as error:  # BasicSR's ways to refuse options
-        raise OptionError(f'{where}: {type(error).__name__}: {error}') from None
-    except UserError as error:
-        raise OptionError(f'{where}: {str(error).removeprefix(f"datasets: {name}: ")}') from None
-    convention = built.options.convention if hasattr(built, 'options') else degradation.convention
-    if convention != degradation.convention:
-        raise OptionError(
-            f'{where}: convention: {convention} differs from degradation: convention: {degradation.convention}'
-        )
+    return num_iter if restorer.num_iter is None else restorer.num_iter

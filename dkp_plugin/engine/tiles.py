@@ -6,32 +6,15 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from dkp_plugin.archs.tiled_prior import blending_window, tile_starts
-from dkp_plugin.engine.out_of_memory import OVERLAP, has_tiles, tiled
-from dkp_plugin.estimators.base import KernelEstimator
-from dkp_plugin.physics.degradation import Degradation
-from dkp_plugin.restorers.base import Restorer
+from dkp_plugin.archs.tiled_prior import OVERLAP, blending_window, tile_starts
+
+Place = tuple[slice, slice]  # rows and columns of an LR image
 
 
-class FoundKernel(KernelEstimator):
-    """Keeps a kernel that was found before.
-
-    Args:
-        kernel: (1, 1, K, K), non-negative, of sum 1.
-    """
-
-    def __init__(self, kernel: Tensor) -> None:
-        super().__init__()
-        self.kernel = kernel
-
-    def reset(self, lq: Tensor, degradation: Degradation, generator: torch.Generator) -> None:
-        return None
-
-    def forward(self) -> Tensor:
-        return self.kernel
-
-    def step(self, x: Tensor) -> dict[str, Tensor]:
-        return {}
+def is_out_of_memory(error: BaseException) -> bool:
+    """Whether an error says that memory ran out; PyTorch has a class for that on the GPU only."""
+    on_cpu = isinstance(error, RuntimeError) and 'DefaultCPUAllocator' in str(error)
+    return isinstance(error, torch.OutOfMemoryError | MemoryError) or on_cpu
 
 
 def most_informative_crop(lq: Tensor, side: int) -> Tensor:
@@ -53,7 +36,7 @@ def most_informative_crop(lq: Tensor, side: int) -> Tensor:
     return lq[..., row * stride :, column * stride :][..., :height, :width]
 
 
-def tile_places(size: tuple[int, int], tile: int, scale: int) -> list[tuple[slice, slice]]:
+def tile_places(size: tuple[int, int], tile: int, scale: int) -> list[Place]:
     """Rows and columns of the tiles that cover an LR image.
 
     Args:
@@ -67,42 +50,32 @@ def tile_places(size: tuple[int, int], tile: int, scale: int) -> list[tuple[slic
 
 
 def even_tile(size: tuple[int, int], tile: int) -> int:
-    """The smallest tile of which no more are needed: less overlap, less work.
+    """The smallest tile that needs no more tiles than the given one: less overlap, less work.
 
     Args:
         size: Height and width of the HR image.
         tile: Side of a tile in HR pixels.
     """
-    counts = [len(tile_starts(length, tile, OVERLAP)) for length in size]
+    counts = [len(tile_starts(length, tile)) for length in size]
     return max(-(-(length + (num - 1) * OVERLAP) // num) for length, num in zip(size, counts, strict=True))
 
 
-def restore_in_tiles(
-    restore: Callable[[Tensor], Tensor], restorer: Restorer, lq: Tensor, tile: int, scale: int
-) -> Tensor:
-    """Restore an image in tiles.
-
-    A restorer with an image prior denoises tile by tile, at every step anew, and takes all other steps on the whole
-    image; so its tiles share noise and data step. Any other restorer does each tile for itself, and the results are
-    blended.
+def blend_tiles(restore: Callable[[int, Tensor], Tensor], lq: Tensor, places: list[Place], scale: int) -> Tensor:
+    """Restore tiles one by one and blend them by raised cosines.
 
     Args:
-        restore: Restores an LR image by ``restorer``, from the same random numbers each time.
-        restorer: Image restorer.
+        restore: Takes the number of a tile and its part of the LR image, returns its part of the HR image.
         lq: LR image, (1, C, h, w) in [0, 1].
-        tile: Side of a tile in HR pixels.
+        places: See :func:`tile_places`.
         scale: Scale factor s.
 
     Returns:
         HR image, (1, C, s h, s w) in [0, 1].
     """
-    if has_tiles(restorer):
-        with tiled(restorer, even_tile(tuple(scale * side for side in lq.shape[-2:]), tile)):
-            return restore(lq)
     total = lq.new_zeros(*lq.shape[:2], *(scale * side for side in lq.shape[-2:]))
     weights = torch.zeros_like(total[:, :1])
-    for place in tile_places(tuple(lq.shape[-2:]), tile, scale):
-        x = restore(lq[(..., *place)])
+    for index, place in enumerate(places):
+        x = restore(index, lq[(..., *place)])
         window = torch.outer(*(blending_window(side) for side in x.shape[-2:])).to(x)
         hr_place = (..., *(slice(scale * part.start, scale * part.stop) for part in place))
         total[hr_place] += window * x

@@ -1,11 +1,11 @@
-"""What a kernel estimator is."""
+"""The interface of a kernel estimator."""
 
 import abc
 
 import torch
 from torch import Tensor, nn
 
-from dkp_plugin.physics.degradation import Degradation
+from dkp_plugin.physics.degradation import SCALES, Degradation
 
 
 class KernelEstimator(nn.Module, abc.ABC):
@@ -14,10 +14,24 @@ class KernelEstimator(nn.Module, abc.ABC):
     An estimator sees the LR image and the current HR estimate; the truth never reaches it. To add one, write a
     file ``estimators/<name>_estimator.py`` with a subclass under ``@ARCH_REGISTRY.register()`` and name it in the
     option file: ``network_k: {type: <class>}``. Constructor arguments are the option keys.
+
+    An interrupted image resumes from a snapshot of the estimator's attributes; what these may hold is written at
+    :class:`~dkp_plugin.restorers.base.Restorer`.
+
+    Attributes:
+        needs_truth: Whether the method is an oracle, which is given the true kernel of each image.
+        paper: Reference, for the table of methods.
+        kernel_families: Kernel families that the method knows; empty: it assumes none.
+        scales: Scale factors that the method supports.
     """
 
+    needs_truth: bool = False
+    paper: str = ''
+    kernel_families: tuple[str, ...] = ()
+    scales: tuple[int, ...] = SCALES
+
     def check(self, degradation: Degradation) -> None:
-        """Refuse a degradation that the method cannot deal with; called when the options are checked, before any image.
+        """Refuse a degradation that the method does not support; called when the options are checked.
 
         Raises:
             UserError: naming the option, the value and the allowed values.
@@ -29,7 +43,7 @@ class KernelEstimator(nn.Module, abc.ABC):
         """Start on a new image; nothing of the previous one may remain.
 
         Args:
-            lq: The LR image, (1, C, h, w) in [0, 1].
+            lq: The LR image, (1, C, h, w) in [0, 1]. The engine passes three channels, equal ones for a gray image.
             degradation: Scale, kernel size and kernel convention.
             generator: CPU generator, the only source of random numbers.
         """
@@ -39,7 +53,7 @@ class KernelEstimator(nn.Module, abc.ABC):
         """Return the current kernel, (1, 1, K, K), non-negative, of sum 1."""
 
     def expected_psnr(self) -> float | None:
-        """Kernel PSNR that the estimator's own doubt leads one to expect, in dB; None where it has no idea of it."""
+        """Kernel PSNR that the estimator expects of its own result, in dB; None if it has no estimate of it."""
         return None
 
     @abc.abstractmethod

@@ -20,11 +20,10 @@ class FixedKernel(KernelEstimator):
     """Keeps one kernel for all images, or the true kernel of each as an upper bound on what an estimator can reach.
 
     Args:
-        source: ``delta``: one pixel at the centre; ``bicubic``: the kernel of
-            antialiased bicubic downsampling, which has negative lobes; a file
-            (``.mat`` or ``.npy``), whose convention must be that of the run; or ``gt``: the oracle. The oracle is the
-            one exception from blindness here. Its kernel comes from the model, by :meth:`set_oracle`, and every record
-            of such a run says ``oracle: true``.
+        source: ``delta``: one pixel at the centre; ``bicubic``: the kernel of antialiased bicubic downsampling, which
+            has negative lobes; a file (``.mat`` or ``.npy``), whose convention must be that of the run; or ``gt``: the
+            oracle. The oracle is the one exception from blindness here. The model gives it the true kernel by
+            :meth:`take_truth`, and every record of such a run says ``oracle: true``.
 
     Raises:
         ValueError: for a source that is none of these.
@@ -38,35 +37,42 @@ class FixedKernel(KernelEstimator):
                 f'source: {source!r} is not one of gt, {", ".join(SIMPLE)}, '
                 f'or a file that ends in {", ".join(KERNEL_SUFFIXES)}'
             )
-        self.source = source
-        self.oracle: Tensor | None = None
+        self.source, self.needs_truth = source, source == 'gt'
+        self.given: Tensor | None = None
 
-    @property
-    def is_oracle(self) -> bool:
-        """Whether the kernel is the true one."""
-        return self.source == 'gt'
+    @classmethod
+    def of(cls, kernel: Tensor) -> 'FixedKernel':
+        """An estimator that keeps a kernel found elsewhere, (1, 1, K, K)."""
+        estimator = cls()
+        estimator.given = kernel
+        return estimator
 
-    def set_oracle(self, kernel: Tensor | None) -> None:
-        """Take the true kernel, (1, 1, K, K), of the next image."""
-        self.oracle = kernel
+    def take_truth(self, kernel: Tensor | None) -> None:
+        """Take the true kernel of the next image, (1, 1, K, K); ignored unless ``source`` is ``gt``."""
+        if self.needs_truth:
+            self.given = kernel
+
+    def check(self, degradation: Degradation) -> None:
+        if not self.needs_truth:
+            self._kernel(degradation)
 
     def reset(self, lq: Tensor, degradation: Degradation, generator: torch.Generator) -> None:
-        if self.is_oracle:
-            if self.oracle is None:
-                raise KernelError(
-                    'network_k: source: gt needs true kernels, but the dataset has none (dataroot_kernel)'
-                )
-            kernel = self.oracle
-        elif self.source == 'delta':
-            kernel = rasterise(torch.full((1, 1, 2), degradation.centre), degradation.kernel_size)
-        elif self.source == 'bicubic':
-            kernel = cubic_kernel(degradation.scale, degradation.kernel_size, degradation.centre)
-        else:
-            kernel = read_kernel(Path(self.source).expanduser(), degradation.convention)
+        kernel = self._kernel(degradation)
         limit = min(lq.shape[-2:]) * degradation.scale
         if kernel.shape[-1] > limit:
             raise KernelError(f'{self.source}: kernel size {kernel.shape[-1]} is larger than the image, {limit} pixels')
         self.kernel = kernel.to(lq)
+
+    def _kernel(self, degradation: Degradation) -> Tensor:
+        if self.given is not None:
+            return self.given
+        if self.needs_truth:
+            raise KernelError('network_k: source: gt needs true kernels, but the dataset has none (dataroot_kernel)')
+        if self.source == 'delta':
+            return rasterise(torch.full((1, 1, 2), degradation.centre), degradation.kernel_size)
+        if self.source == 'bicubic':
+            return cubic_kernel(degradation.scale, degradation.kernel_size, degradation.centre)
+        return read_kernel(Path(self.source).expanduser(), degradation.convention)
 
     def forward(self) -> Tensor:
         return self.kernel

@@ -19,6 +19,7 @@ RESULT_OPTIONS = (
     'alternation',
     'early_stopping',
     'restorer',
+    'tile',
 )
 ADDED_TO_DATASETS = ('phase', 'scale')  # by parse_options
 HASH_DIGITS = 16

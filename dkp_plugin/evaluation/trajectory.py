@@ -1,4 +1,4 @@
-"""What a run had reached along the way, scored when it is over: the loop itself never meets the truth."""
+"""What a run reached along the way, scored after its end: the loop itself never sees the truth."""
 
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -8,12 +8,12 @@ from torch import Tensor
 from dkp_plugin.evaluation.evaluate import evaluate, metric_data
 
 
-class Progress:
-    """Keeps image and kernel of every so many iterations of one image.
+class Trajectory:
+    """Keeps image and kernel at intervals while one image is restored.
 
     Args:
-        freq: Iterations from one to the next; 0: none is kept.
-        clock: Tells the seconds since the image was begun.
+        freq: Iterations between kept states; 0: none is kept.
+        clock: Returns the seconds since work on the image began.
     """
 
     def __init__(self, freq: int, clock: Callable[[], float]) -> None:

@@ -1,174 +1,120 @@
-"""The model that every blind system here runs in: one estimator, one restorer, image by image."""
+"""The model that every blind system runs in: BasicSR's life cycle around the engine, image by image."""
 
 import sys
-import time
+from collections.abc import Callable, Mapping
 from contextlib import suppress
-from dataclasses import asdict, replace
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-import torch
+import numpy as np
 from basicsr.models.base_model import BaseModel
-from basicsr.utils import get_root_logger, tensor2img
+from basicsr.utils import get_root_logger
 from basicsr.utils.registry import MODEL_REGISTRY
 from mmengine.dist import barrier
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, default_collate
 from tqdm import tqdm
 
-from dkp_plugin.engine.alternation import AlternationResult, alternate, try_again
-from dkp_plugin.engine.checkpoints import Checkpoint
-from dkp_plugin.engine.confidence import judge
-from dkp_plugin.engine.non_blind import restore_with_kernel
-from dkp_plugin.engine.options import BlindSROptions, build_final_restorer, build_restorer
-from dkp_plugin.engine.out_of_memory import TILES, describe_out_of_memory, has_tiles, is_out_of_memory, tiled
-from dkp_plugin.estimators.base import KernelEstimator
-from dkp_plugin.estimators.fixed_kernel_estimator import FixedKernel
+from dkp_plugin.engine.checkpoints import Checkpoints
+from dkp_plugin.engine.confidence import Inspection
+from dkp_plugin.engine.options import BlindSROptions
+from dkp_plugin.engine.restoration import Observer, Restoration
 from dkp_plugin.evaluation.evaluate import evaluate, metric_data
 from dkp_plugin.evaluation.provenance import Provenance
 from dkp_plugin.evaluation.records import Records, peak_memory
 from dkp_plugin.evaluation.stock import image_names, load_item, take_stock
-from dkp_plugin.evaluation.trajectory import Progress
+from dkp_plugin.evaluation.trajectory import Trajectory
 from dkp_plugin.host.errors import ImageError, UserError
 from dkp_plugin.host.interruption import stop_if_requested
 from dkp_plugin.host.processes import divide, is_main, merge
-from dkp_plugin.host.schema import build_network, parse_section
-from dkp_plugin.host.seeds import image_generator
 from dkp_plugin.io.files import write_json
 from dkp_plugin.io.fingerprint import fingerprint
-from dkp_plugin.io.images import decode_image, write_image
+from dkp_plugin.io.images import decode_image
 from dkp_plugin.io.kernel_files import read_kernel, write_kernel
-from dkp_plugin.physics.degradation import Degradation
-from dkp_plugin.physics.noise import estimate_noise
+from dkp_plugin.io.photo_files import write_photo
+from dkp_plugin.models.checks import check_datasets, check_metrics, check_num_gpu
+from dkp_plugin.photos.pixels import from_tensor, join_alpha
 
 
 @MODEL_REGISTRY.register()
 class BlindSRModel(BaseModel):
-    """Restores LR images of unknown blur by alternating a kernel estimator and an image restorer.
+    """Restores the LR images of data sets whose blur is unknown.
 
     The truth, where a dataset has it, goes to the metrics only. The methods follow the life cycle of BasicSR's
     models; the option file is described by :class:`~dkp_plugin.engine.options.BlindSROptions`.
+
+    Args:
+        opt: The options.
+        checked: What :meth:`check_options` returned for them; None: built here.
 
     Raises:
         OptionError: for a mistake in the options.
     """
 
-    def __init__(self, opt: dict[str, Any]) -> None:
+    def __init__(self, opt: dict[str, Any], checked: Restoration | None = None) -> None:
         super().__init__(opt)
-        self.options = parse_section(BlindSROptions, opt, '')
-        self.degradation = self.options.build_degradation()
-        self.net_k = build_network(opt['network_k'], 'network_k', KernelEstimator).to(self.device)
-        self.net_g = build_restorer(opt).to(self.device)
-        self.final_restorer = build_final_restorer(self.options.restorer)
+        self.restoration = (checked or Restoration(opt, 'cpu')).to(self.device)
+        self.options: BlindSROptions = self.restoration.options
+        self.net_k, self.net_g = self.restoration.estimator, self.restoration.restorer
         self.results_root = Path(opt['path']['results_root'])
         self.provenance = Provenance(opt)
         self.made_from: dict[str, Any] = {}
-        self.checkpoint_folder: Path | None = None  # none: an image that is interrupted starts anew
-        self.reported_skipped: set[str] = set()  # metrics that were said to be skipped, each once a run
+        self.checkpoint_folder: Path | None = None  # none: an interrupted image starts again
+        self.reported_skipped: set[str] = set()  # metrics reported as skipped, each once a run
+
+    @classmethod
+    def check_options(cls, opt: Mapping[str, Any]) -> Restoration:
+        """Check a whole option file without writing anything; return what it describes, built and on the CPU.
+
+        Raises:
+            OptionError: for the first mistake.
+        """
+        restoration = Restoration(opt, 'cpu')
+        check_num_gpu(restoration.options.num_gpu)
+        check_metrics(restoration.options.val.metrics)
+        check_datasets(restoration.options.datasets, restoration.degradation)
+        return restoration
 
     def feed_data(self, data: dict[str, Any]) -> None:
         """Take an item of a test loader.
 
         Args:
-            data: ``lq`` (1, C, h, w) and ``lq_path``; optionally ``gt`` (1, C, s h, s w) and ``kernel`` (1, 1, K, K).
+            data: ``lq`` (1, C, h, w) and ``lq_path``; optionally ``gt`` (1, C, s h, s w), ``kernel`` (1, 1, K, K),
+                ``alpha`` (1, 1, h, w) and ``jpeg_quality``, which is otherwise read from the file at ``lq_path``.
 
         Raises:
-            ImageError: if the images do not fit each other, the scale or the kernel size.
+            ImageError: if HR and LR image do not fit each other and the scale.
         """
-        self.image_name = Path(data['lq_path'][0]).stem
+        lq_path = data['lq_path'][0]
+        self.image_name = Path(lq_path).stem
         self.lq = data['lq'].to(self.device)
-        self.gt, self.kernel_gt = data.get('gt'), data.get('kernel')
+        self.gt, self.kernel_gt, self.alpha = (data.get(key) for key in ('gt', 'kernel', 'alpha'))
+        self.jpeg_quality = int(data['jpeg_quality'][0]) if 'jpeg_quality' in data else None
         expected = tuple(self.options.scale * side for side in self.lq.shape[-2:])
         if self.gt is not None and tuple(self.gt.shape[-2:]) != expected:
             raise ImageError(
                 f'{data["gt_path"][0]}: {self.gt.shape[-1]}x{self.gt.shape[-2]} pixels, '
                 f'but the LR image at scale {self.options.scale} needs {expected[1]}x{expected[0]}'
             )
-        if min(expected) < self.degradation.kernel_size:
-            raise ImageError(
-                f'{data["lq_path"][0]}: {expected[1]}x{expected[0]} pixels at scale {self.options.scale} '
-                f'are fewer than the kernel size {self.degradation.kernel_size}'
-            )
 
     def test(self) -> None:
         """Restore the image that was fed; sets ``output``, ``kernel`` and ``result``.
 
         Raises:
+            ImageError: for an image that is too small, or too large for the memory.
             DivergenceError: if every attempt ended in numbers that are not finite.
         """
-        for tile in (None, *TILES):
-            try:
-                with tiled(self.net_g, tile):
-                    self.result = try_again(self._alternate, self.image_name, get_root_logger().warning)
-                break
-            except (RuntimeError, MemoryError) as error:
-                if not (is_out_of_memory(error) and has_tiles(self.net_g)) or tile == TILES[-1]:
-                    raise
-            get_root_logger().warning(f'{self.image_name}: out of memory; trying smaller tiles')
-            torch.cuda.empty_cache()  # does nothing without a GPU
-        self.output, self.kernel, self.tile = self.result.x, self.result.kernel, tile
-
-    def _alternate(self, attempt: int) -> AlternationResult:
-        generator = image_generator(self.options.manual_seed, self.image_name, attempt)
-        checkpoint = self._open_checkpoint(attempt)
-        num_iter = self.options.alternation.num_iter or self.net_g.num_iter
-        if isinstance(self.net_k, FixedKernel) and self.net_k.is_oracle:  # the marked exception from blindness
-            self.net_k.set_oracle(self.kernel_gt)
-        bar = tqdm(
-            total=num_iter,
-            desc=self.image_name,
-            unit='step',
-            disable=not self.options.val.pbar,
-            mininterval=0.5 if sys.stderr.isatty() else 10,
-        )
-        degradation = self.image_degradation = self._degradation_of_image()
-        self.progress = progress = checkpoint.beside
-
-        def note(iteration: int) -> None:
-            bar.update(iteration - bar.n)
-            if progress.is_due(iteration):
-                progress.keep(iteration, self.net_g(), self.net_k())
-
-        # BasicSR validates without gradients; here the optimisation is the test.
-        with torch.enable_grad(), bar:
-            result = alternate(
-                self.net_k,
-                self.net_g,
-                self.lq,
-                degradation,
-                generator,
-                num_iter,
-                self.options.alternation.averaging,
-                self.options.build_early_stopping(),
-                on_iteration=note,
-                checkpoint=checkpoint,
-            )
-            if self.final_restorer is not None:  # with random numbers as if it were the only restorer
-                generator = image_generator(self.options.manual_seed, self.image_name, attempt)
-                result.x = restore_with_kernel(
-                    self.final_restorer.to(self.device),
-                    self.lq,
-                    result.kernel,
-                    degradation,
-                    generator,
-                    self.options.restorer.num_iter,
-                )
-        return result
-
-    def _open_checkpoint(self, attempt: int) -> Checkpoint:
-        """Where the loop saves its state, with the progress beside it; nowhere for an image of no dataset."""
-        path = self.checkpoint_folder and self.checkpoint_folder / f'{self.image_name}.pt'
-        tile = getattr(self.net_g.net, 'tile', None) if hasattr(self.net_g, 'net') else None
-        identity = fingerprint(self.made_from, self.image_name, attempt, tile, torch.__version__, self.device.type)
-        self.checkpoint = Checkpoint(path, identity, self.options.val.checkpoint_freq, get_root_logger())
-        self.checkpoint.beside = Progress(self.options.val.curve_freq, lambda: self.checkpoint.seconds)
-        return self.checkpoint
-
-    def _degradation_of_image(self) -> Degradation:
-        """The forward model; with ``noise: auto`` its noise level is estimated from the LR image."""
-        if self.options.degradation.noise != 'auto':
-            return self.degradation
-        return replace(self.degradation, noise=estimate_noise(self.lq))
+        if self.net_k.needs_truth:  # the marked exception from blindness
+            self.net_k.take_truth(self.kernel_gt)
+        folder = self.checkpoint_folder and self.checkpoint_folder / self.image_name
+        identity = fingerprint(self.made_from, self.image_name)
+        self.checkpoints = Checkpoints(folder, identity, self.options.val.checkpoint_freq, get_root_logger())
+        self.trajectory = Trajectory(self.options.val.curve_freq, lambda: self.checkpoints.seconds)
+        self.checkpoints.beside = self.trajectory
+        with _Progress(self.image_name, self.options.val.pbar, self.trajectory) as progress:
+            self.result = self.restoration(self.lq, self.image_name, self.jpeg_quality, progress, self.checkpoints)
+        self.output, self.kernel = self.result.x, self.result.kernel
 
     def get_current_visuals(self) -> dict[str, Tensor]:
         """The images of the last test: ``lq``, ``result``, ``kernel`` and, where known, ``gt`` and ``kernel_gt``."""
@@ -186,13 +132,13 @@ class BlindSRModel(BaseModel):
         self.nondist_validation(dataloader, current_iter, tb_logger, save_img)
 
     def nondist_validation(self, dataloader: DataLoader, current_iter: Any, tb_logger: Any, save_img: bool) -> None:
-        """Restore the images of a dataset that are not finished; save images, kernels, curves and records as they come.
+        """Restore the unfinished images of a dataset; save images, kernels, curves and records as they come.
 
-        An image is finished if its record and its files are there and were made from the same options, weights, LR
-        image and version. An image that fails is logged and recorded with its error; the others go on.
+        An image is finished if its record and its files exist and were made from the same options, weights, LR image
+        and version. An image that fails is logged and recorded with its error; the run continues with the others.
 
         Raises:
-            Interrupted: if the run was asked to stop; what is finished, and the state of the image in work, are kept.
+            Interrupted: if the run was asked to stop; finished images and the state of the current one are kept.
             OSError: if the records cannot be written.
         """
         dataset, dataset_name = dataloader.dataset, dataloader.dataset.opt['name']
@@ -222,34 +168,28 @@ class BlindSRModel(BaseModel):
         barrier()  # whoever reads the summary now finds it
 
     def _restore(self, dataset: Dataset, index: int, records: Records, save_img: bool) -> None:
-        """Restore one image of a dataset and record it; whatever goes wrong with it is recorded, too."""
+        """Restore one image of a dataset and record it, or record why that failed."""
         name = records.image_names[index]
         try:
             item = load_item(dataset, index)
             self.made_from = self.provenance.of(item)
             self.feed_data(default_collate([item]))
-            start = time.perf_counter()
             self.test()
-            seconds = time.perf_counter() - start + self.checkpoint.seconds_before
-            if save_img:  # before the metrics, so that nothing they meet can cost the result
+            if save_img:  # before the metrics, so that no error in them can cost the result
                 self._save_result(records.dataset_name)
-            records.add(self._measure() | {'seconds': seconds}, self.made_from)
-            self.checkpoint.remove()
+            records.add(self._measure(), self.made_from)
+            self.checkpoints.remove()
             return
         except UserError as error:
             message = str(error)
         except OSError as error:
             message = f'{name}: {error.strerror or error}' + (f': {error.filename}' if error.filename else '')
-        except (RuntimeError, MemoryError) as error:
-            if not is_out_of_memory(error):
-                raise
-            message = f'{name}: {describe_out_of_memory(self.lq, self.options.scale, self.device)}'
         get_root_logger().error(message)
-        with suppress(OSError):  # a full disk keeps the record in memory at least
+        with suppress(OSError):  # with a full disk, the record stays in memory at least
             records.add({'image': name, 'error': message}, {})
 
     def _output_paths(self, dataset_name: str, image_name: str) -> tuple[Path, Path]:
-        """Where the image, by BasicSR's rule, and the kernel go."""
+        """Where the image, by BasicSR's rule, and the kernel are saved."""
         file_name = f'{image_name}_{self.options.val.suffix or self.options.name}.png'
         return (
             self.results_root / 'visualization' / dataset_name / file_name,
@@ -257,12 +197,12 @@ class BlindSRModel(BaseModel):
         )
 
     def _measure_again(self, dataset_name: str, item: dict[str, Any], image_name: str) -> dict[str, float]:
-        """The metrics of a result from its files: they are calculated on 8 bits, which is what the file holds."""
+        """The metrics of a result from its files, which hold the 8 bits that metrics are calculated on."""
         image_path, kernel_path = self._output_paths(dataset_name, image_name)
         visuals = {
             'lq': item['lq'][None],
             'result': decode_image(image_path.read_bytes(), str(image_path))[None],
-            'kernel': read_kernel(kernel_path, self.degradation.convention),
+            'kernel': read_kernel(kernel_path, self.restoration.degradation.convention),
         }
         visuals |= {
             name: item[key][None] for name, key in (('gt', 'gt'), ('kernel_gt', 'kernel')) if item.get(key) is not None
@@ -276,34 +216,35 @@ class BlindSRModel(BaseModel):
         for name in skipped.keys() - self.reported_skipped:
             get_root_logger().warning(f'{self.image_name}: {name} is skipped: {skipped[name]}')
         self.reported_skipped |= skipped.keys()
+        result = self.result
+        if result.confidence.is_low:
+            get_root_logger().warning(f'{self.image_name}: low confidence: {"; ".join(result.confidence.doubts)}')
         return {
             'image': self.image_name,
             **values,
             'peak_memory_mib': peak_memory(self.device),
             'seed': self.options.manual_seed,
-            'oracle': isinstance(self.net_k, FixedKernel) and self.net_k.is_oracle,
-            **self._confidence(),
-            **({} if self.tile is None else {'tile': self.tile}),
-            'num_iter': self.result.num_iter,
-            'best_iter': self.result.best_iter,
+            'oracle': self.net_k.needs_truth,
+            'noise': 255 * result.degradation.noise,
+            'inspection': asdict(result.inspection),
+            'confidence': asdict(result.confidence),
+            **({} if result.tile is None else {'tile': result.tile}),
+            'num_iter': result.num_iter,
+            'best_iter': result.best_iter,
+            'seconds': result.seconds,
         }
 
-    def _confidence(self) -> dict[str, Any]:
-        """What can be said of the result without a truth; warn where it is little."""
-        y = self.image_degradation.A(self.output, self.kernel)
-        confidence = judge(y, self.lq, self.result.expected_kernel_psnr, self.image_degradation.noise)
-        if confidence.is_low:
-            get_root_logger().warning(f'{self.image_name}: low confidence: {"; ".join(confidence.doubts)}')
-        return {'confidence': asdict(confidence)}
-
     def _save_result(self, dataset_name: str) -> None:
-        """Write the image where BasicSR puts it, and kernel, curve and progress in folders of their own."""
+        """Write the image where BasicSR puts it, and kernel, curve and trajectory in folders of their own."""
         image_path, kernel_path = self._output_paths(dataset_name, self.image_name)
-        write_image(image_path, tensor2img(self.output.clone()))
-        write_kernel(kernel_path, self.kernel, self.degradation.convention, self.degradation.scale)
+        degradation, x = self.result.degradation, self.output
+        if self.alpha is not None:
+            x = join_alpha(x, self.restoration.enlarge_alpha(self.alpha.to(x)))
+        write_photo(image_path, from_tensor(x, np.dtype('uint8')))
+        write_kernel(kernel_path, self.kernel, degradation.convention, degradation.scale)
         write_json(self.results_root / 'curves' / dataset_name / f'{self.image_name}.json', self.result.curve)
-        if self.progress.freq > 0:
-            rows = self.progress.score(self.get_current_visuals(), self.options.val.metrics or {}, self.options.scale)
+        if self.trajectory.freq > 0:
+            rows = self.trajectory.score(self.get_current_visuals(), self.options.val.metrics or {}, self.options.scale)
             write_json(self.results_root / 'progress' / dataset_name / f'{self.image_name}.json', rows)
 
     def _log_means(self, dataset_name: str, means: dict[str, float], tb_logger: Any, current_iter: Any) -> None:
@@ -312,3 +253,39 @@ class BlindSRModel(BaseModel):
         if tb_logger:
             for name, value in means.items():
                 tb_logger.add_scalar(f'metrics/{dataset_name}/{name}', value, current_iter)
+
+
+class _Progress(Observer):
+    """Shows the steps of one image on a bar, keeps its trajectory and logs what goes wrong.
+
+    Args:
+        name: Of the image.
+        is_shown: Whether there is a bar.
+        trajectory: Keeps image and kernel at intervals.
+    """
+
+    def __init__(self, name: str, is_shown: bool, trajectory: Trajectory) -> None:
+        self.name, self.trajectory = name, trajectory
+        interval = 0.5 if sys.stderr is not None and sys.stderr.isatty() else 10
+        self.bar = tqdm(desc=name, unit='step', disable=not is_shown, mininterval=interval)
+
+    def __enter__(self) -> '_Progress':
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self.bar.close()
+
+    def inspected(self, inspection: Inspection) -> None:
+        for doubt in inspection.doubts:
+            get_root_logger().warning(f'{self.name}: the kernel estimate may be unreliable: {doubt}')
+
+    def stepped(self, done: int, total: int) -> None:
+        self.bar.total = total
+        self.bar.update(done - self.bar.n)
+
+    def iterated(self, iteration: int, look: Callable[[], tuple[Tensor, Tensor]]) -> None:
+        if self.trajectory.is_due(iteration):
+            self.trajectory.keep(iteration, *look())
+
+    def warned(self, message: str) -> None:
+        get_root_logger().warning(message)

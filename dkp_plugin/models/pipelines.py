@@ -12,12 +12,13 @@ from typing import Any
 
 from basicsr.utils import check_resume, get_time_str
 
-from dkp_plugin.engine.options import check_options
 from dkp_plugin.host.errors import UserError
 from dkp_plugin.host.interruption import Interrupted, stopping_gently
 from dkp_plugin.host.option_files import complete_options, parse_arguments, read_option_file
 from dkp_plugin.host.processes import process_group
 from dkp_plugin.io.weight_files import read_weights
+from dkp_plugin.models.blind_sr_model import BlindSRModel
+from dkp_plugin.models.checks import check_options
 
 EXIT_FAILED_IMAGES, EXIT_USER_ERROR, EXIT_INTERRUPTED = 1, 2, 130
 KEPT_BY_TEST = 'what is finished is kept, the same command goes on from there'
@@ -45,9 +46,10 @@ def run_pipeline(module: ModuleType, is_train: bool) -> int:
         file.force(args.force_yml)
         with file.naming_places():
             opt = complete_options(file.options, args, root, is_train)
-            check_options(opt)
+            checked = check_options(opt)
         _check_writable(root / ('experiments' if is_train else 'results'))
-        with process_group(args.launcher, opt), _functions_of(module, _replacements(opt, args)), _stopping(opt):
+        functions = _replacements(opt, args, checked)
+        with process_group(args.launcher, opt), _functions_of(module, functions), _stopping(opt):
             pipeline(str(root))
     except (UserError, OSError) as error:
         print(f'error: {error}', file=sys.stderr)
@@ -58,20 +60,21 @@ def run_pipeline(module: ModuleType, is_train: bool) -> int:
     return 0 if is_train else _report_failures(opt)
 
 
-def _replacements(opt: dict[str, Any], args: Namespace) -> dict[str, Callable[..., Any]]:
+def _replacements(opt: dict[str, Any], args: Namespace, checked: Any) -> dict[str, Callable[..., Any]]:
     """Functions for BasicSR's pipeline in place of its own."""
     functions = {'parse_options': lambda *_, **__: (opt, args)}  # what was checked is what the pipeline gets
     if opt['is_train']:
         functions['load_resume_state'] = load_resume_state
     elif opt['model_type'] == 'BlindSRModel':
         functions['make_exp_dirs'] = _make_folders
+        functions['build_model'] = lambda opt: BlindSRModel(opt, checked)  # whose networks are built and loaded
         if opt['world_size'] > 1:  # one log for each process
             functions['get_time_str'] = lambda: f'{get_time_str()}_{opt["rank"]}'
     return functions
 
 
 def _make_folders(opt: dict[str, Any]) -> None:
-    """Make the folder of results; one that is there is gone on with, while BasicSR's function renames it."""
+    """Make the folder of results, or keep the one that exists, which BasicSR's function would rename."""
     Path(opt['path']['results_root']).mkdir(parents=True, exist_ok=True)
 
 

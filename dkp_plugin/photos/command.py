@@ -15,8 +15,9 @@ import cv2
 import torch
 from tqdm import tqdm
 
-from dkp_plugin.engine.checkpoints import Checkpoint
+from dkp_plugin.engine.checkpoints import Checkpoints
 from dkp_plugin.engine.confidence import Inspection
+from dkp_plugin.engine.restoration import Observer
 from dkp_plugin.evaluation.comparison.report import check_template_engine
 from dkp_plugin.host.devices import choose_device
 from dkp_plugin.host.errors import ImageError, OptionError, UserError
@@ -30,7 +31,7 @@ from dkp_plugin.io.fingerprint import fingerprint
 from dkp_plugin.io.kernel_files import write_kernel
 from dkp_plugin.io.photo_files import MAX_PIXELS, check_format, photo_size, read_photo, write_photo
 from dkp_plugin.models.pipelines import EXIT_FAILED_IMAGES, EXIT_USER_ERROR
-from dkp_plugin.photos.api import Restoration
+from dkp_plugin.photos.api import PhotoRestorer
 from dkp_plugin.photos.inputs import Item, find_items, output_folder
 from dkp_plugin.photos.presets import METHODS, PRESETS, Choices, make_options, take_options
 from dkp_plugin.photos.progress import Progress, format_seconds
@@ -66,7 +67,7 @@ def make_parser() -> argparse.ArgumentParser:
     add('--preset', choices=PRESETS, help='default: balanced')
     add('--device', default='auto', metavar='auto|cpu|cuda:N|mps', help='default: auto')
     add('--seed', type=int, help='of all random numbers; default: 0')
-    add('--tile', default='auto', metavar='auto|N', help='side of the tiles of large images, in pixels of the result')
+    add('--tile', metavar='auto|N', help='side of the tiles of large images, in pixels of the result; default: auto')
     add('--convention', choices=('aligned', 'released'), help='default: aligned; released: benchmark images')
     add('--opt', type=Path, metavar='FILE.yml', help='option file in place of method, kernel and preset')
     add('--max-pixels', type=int, default=MAX_PIXELS, metavar='N', help=f'refuse larger images; default: {MAX_PIXELS}')
@@ -104,12 +105,12 @@ def run(arguments: argparse.Namespace) -> int:
     items, folder = find_items(arguments.inputs, arguments.output), output_folder(arguments.output)
     rank, world = rank_and_world()
     device = choose_device(arguments.device, int(os.environ.get('LOCAL_RANK', rank)))
-    restoration, options = make_restoration(arguments, device)
+    restorer, options = make_restorer(arguments, device)
     costs = [_pixels(item.source, arguments.max_pixels) for item in items]
     mine = range(len(items)) if world == 1 else share(costs, rank, world)
     progress = Progress([costs[index] for index in mine], is_shown=not arguments.quiet)
     progress.write(describe(options, len(mine), device))
-    worker, start = _Worker(arguments, restoration, options, progress), time.monotonic()
+    worker, start = _Worker(arguments, restorer, options, progress), time.monotonic()
     records = [worker(items[index]) for index in mine]
     progress.close()
     counts = {status: sum(record['status'] == status for record in records) for status in STATUSES}
@@ -122,26 +123,28 @@ def run(arguments: argparse.Namespace) -> int:
     return EXIT_FAILED_IMAGES if counts['failed'] else 0
 
 
-def make_restoration(arguments: argparse.Namespace, device: torch.device) -> tuple[Restoration, dict[str, Any]]:
+def make_restorer(arguments: argparse.Namespace, device: torch.device) -> tuple[PhotoRestorer, dict[str, Any]]:
     """Build what a command line asks for; return it with its options.
 
     Raises:
         OptionError: for a mistake in them.
     """
-    tile = int(arguments.tile) if arguments.tile.isdecimal() else arguments.tile
+    tile = arguments.tile
+    if tile is not None and tile.isdecimal():
+        tile = int(tile)
     names = ('scale', 'method', 'kernel', 'noise', 'preset', 'seed', 'convention')
     given = {name: getattr(arguments, name) for name in names if getattr(arguments, name) is not None}
     choices = parse_section(Choices, given, '')
     if arguments.opt is None:
         options = make_options(choices)
-        return Restoration(options, device, tile), options
+        return PhotoRestorer(options, device, tile), options
     for name in ('method', 'kernel', 'preset'):
         if name in given:
             raise OptionError(f'--{name}: not allowed together with --opt, whose file says it')
     file = read_option_file(arguments.opt)
     with file.naming_places():
         options = take_options(file.options, {name: getattr(choices, name) for name in given})
-        return Restoration(options, device, tile), options
+        return PhotoRestorer(options, device, tile), options
 
 
 def describe(options: Mapping[str, Any], num_images: int, device: torch.device) -> str:
@@ -183,7 +186,7 @@ def _reason(error: Exception, source: Path) -> str:
 
 
 class _Lines(logging.Handler):
-    """Brings what a checkpoint has to say between the lines of the progress."""
+    """Writes log messages between the lines of the progress."""
 
     def __init__(self, progress: Progress) -> None:
         super().__init__()
@@ -193,13 +196,31 @@ class _Lines(logging.Handler):
         self.progress.write(record.getMessage())
 
 
+class _Watch(Observer):
+    """Shows the steps of one image and what makes its result unreliable."""
+
+    def __init__(self, name: str, progress: Progress) -> None:
+        self.name, self.progress = name, progress
+
+    def inspected(self, inspection: Inspection) -> None:
+        for doubt in inspection.doubts:
+            self.progress.write(f'{self.name}: the kernel estimate may be unreliable: {doubt}')
+
+    def stepped(self, done: int, total: int) -> None:
+        self.progress.step(done, total)
+
+    def warned(self, message: str) -> None:
+        self.progress.write(message)
+
+
 class _Worker:
-    """Restores one image after the other and writes down what was done."""
+    """Restores one image after the other and records what was done."""
 
     def __init__(
-        self, arguments: argparse.Namespace, restoration: Restoration, options: dict[str, Any], progress: Progress
+        self, arguments: argparse.Namespace, restorer: PhotoRestorer, options: dict[str, Any], progress: Progress
     ) -> None:
-        self.arguments, self.restoration, self.options, self.progress = arguments, restoration, options, progress
+        self.arguments, self.restorer, self.options, self.progress = arguments, restorer, options, progress
+        self.restoration = restorer.restoration
         files = (options['network_k'].get('source'), options.get('path', {}).get('pretrain_network_g'))
         files += ((options.get('restorer') or {}).get('pretrain'),)
         self.logger = logging.Logger('dkp-restore')
@@ -234,18 +255,11 @@ class _Worker:
         photo = read_photo(item.source, self.arguments.max_pixels)
         check_format(item.target, photo.pixels)
 
-        def warn(inspection: Inspection) -> None:
-            for doubt in inspection.doubts:
-                self.progress.write(f'{item.source.name}: kernel estimate unreliable because {doubt}')
-
-        def open_checkpoint(attempt: int) -> Checkpoint:
-            identity = fingerprint(wanted['fingerprint'], attempt, torch.__version__, self.restoration.device.type)
-            return Checkpoint(saved_state, identity, self.restoration.options.val.checkpoint_freq, self.logger)
-
-        saved_state = item.record.with_suffix('.pt')
-        result = self.restoration(
-            photo.pixels, item.source.stem, photo.jpeg_quality, self.progress.step, warn, open_checkpoint
-        )
+        folder = item.record.with_suffix('.state')
+        freq = self.restoration.options.val.checkpoint_freq
+        checkpoints = Checkpoints(folder, wanted['fingerprint'], freq, self.logger)
+        watch = _Watch(item.source.name, self.progress)
+        result = self.restorer(photo.pixels, item.source.stem, photo.jpeg_quality, watch, checkpoints)
         if self.arguments.save_kernel:
             degradation = self.restoration.degradation
             kernel = torch.from_numpy(result.kernel)[None, None]
@@ -265,7 +279,7 @@ class _Worker:
             'curve': result.curve,
         }
         write_json(item.record, record)
-        saved_state.unlink(missing_ok=True)
+        checkpoints.remove()
         return record
 
     def _tell(self, record: dict[str, Any]) -> None:

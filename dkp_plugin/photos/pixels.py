@@ -47,24 +47,21 @@ def from_tensor(image: Tensor, dtype: np.dtype) -> np.ndarray:
 
 
 def split_alpha(image: Tensor) -> tuple[Tensor, Tensor | None]:
-    """Take colour and alpha apart: (1, C, H, W) to (1, 3, H, W) and, where there is alpha, (1, 1, H, W).
+    """Separate colour and alpha: (1, C, H, W) to (1, 1 or 3, H, W) and, if there is alpha, (1, 1, H, W).
 
-    Gray becomes a colour, since image priors have learnt noise that differs from channel to channel. What colour hidden
-    pixels have is of no meaning and must not bleed into their neighbours. So each pixel keeps the share alpha of its
-    colour and takes the rest from the visible pixels around it.
+    The colour of hidden pixels has no meaning and must not bleed into their neighbours. So each pixel keeps the share
+    alpha of its colour and takes the rest from the visible pixels around it.
     """
     has_alpha = image.shape[1] in (2, 4)
     colour, alpha = (image[:, :-1], image[:, -1:]) if has_alpha else (image, None)
     if has_alpha:
         colour = fill_hidden(colour, alpha)
-    return colour.expand(-1, 3, -1, -1), alpha
+    return colour, alpha
 
 
-def join_alpha(colour: Tensor, alpha: Tensor | None, is_gray: bool) -> Tensor:
-    """Undo :func:`split_alpha`, but for the hidden colours."""
-    if is_gray:
-        colour = colour.mean(1, keepdim=True)
-    return colour if alpha is None else torch.cat([colour, alpha], 1)
+def join_alpha(colour: Tensor, alpha: Tensor) -> Tensor:
+    """Undo :func:`split_alpha`, except for the hidden colours."""
+    return torch.cat([colour, alpha], 1)
 
 
 def fill_hidden(colour: Tensor, alpha: Tensor) -> Tensor:
@@ -91,16 +88,3 @@ def fill_hidden(colour: Tensor, alpha: Tensor) -> Tensor:
         coarse = fill_hidden(coarse.clamp(0, 1), (coarse_alpha > 1e-6).to(alpha))
         surroundings = F.interpolate(coarse, alpha.shape[-2:], mode='bilinear')
     return alpha * colour + (1 - alpha) * surroundings
-
-
-def mirror_border(image: Tensor, margin: int) -> Tensor:
-    """Surround (1, C, H, W) by its mirror image, the outermost pixels twice; ``margin`` at most H and W."""
-    for axis in (-2, -1):
-        before, after = image.narrow(axis, 0, margin), image.narrow(axis, image.shape[axis] - margin, margin)
-        image = torch.cat([before.flip(axis), image, after.flip(axis)], axis)
-    return image
-
-
-def crop_border(image: Tensor, margin: int) -> Tensor:
-    """Undo :func:`mirror_border`."""
-    return image[..., margin : image.shape[-2] - margin, margin : image.shape[-1] - margin]

@@ -16,7 +16,7 @@ FAMILIES = ('gaussian', 'motion', 'free')
 
 BLOCKS = (  # of an option file, that are of use for photographs
     *('model_type', 'scale', 'manual_seed', 'degradation', 'network_k', 'network_g', 'alternation'),
-    *('early_stopping', 'restorer', 'path', 'val'),
+    *('early_stopping', 'restorer', 'tile', 'path', 'val'),
 )
 KEYS = {'path': ('pretrain_network_g',), 'val': ('checkpoint_freq',)}  # of blocks of which the rest is of no use
 

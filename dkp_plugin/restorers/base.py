@@ -1,11 +1,20 @@
-"""What a restorer is."""
+"""The interface of an image restorer."""
 
 import abc
+import enum
 
 import torch
 from torch import Tensor, nn
 
-from dkp_plugin.physics.degradation import Degradation
+from dkp_plugin.physics.degradation import SCALES, Degradation
+
+
+class Tiling(enum.Enum):
+    """How a restorer deals with images that are too large to be processed whole."""
+
+    SUPPORTED = 'supported'  # works on the whole image, and in tiles of ``Restorer.tile`` where it needs much memory
+    INTERNAL = 'internal'  # works on the whole image, always in tiles of its own
+    DISCOURAGED = 'discouraged'  # needs the whole image; the engine restores tiles separately and blends them
 
 
 class Restorer(nn.Module, abc.ABC):
@@ -14,25 +23,38 @@ class Restorer(nn.Module, abc.ABC):
     The mirror image of :class:`~dkp_plugin.estimators.base.KernelEstimator`; the truth never reaches it either.
     To add one, write ``restorers/<name>_restorer.py`` and name the class in ``network_g: {type: <class>}``.
 
+    An interrupted image resumes from a snapshot of all attributes that are tensors, numbers, texts, lists,
+    dictionaries, optimisers, schedulers or generators (:mod:`dkp_plugin.engine.snapshot`). So ``reset`` must create
+    every network and optimiser that ``step`` changes, and ``step`` must keep its state in such attributes. Trained
+    networks whose parameters do not require gradients are not saved, and tensors with a graph come back as None.
+
     Attributes:
-        num_iter: Number of steps, where the method fixes it itself; None: the option file says.
-        updates_kernel: Whether the current image is of use to an estimator; otherwise its kernel is kept as it is.
+        num_iter: Number of steps, if the method fixes it; None: the option file sets it.
+        updates_kernel: Whether the current image is of use to an estimator; otherwise the kernel stays as it is.
         has_weights: Whether the method has trained weights.
+        tiling: How it deals with large images.
+        tile: Side of its tiles in HR pixels, for ``Tiling.SUPPORTED``; None: no tiles. The engine sets it.
+        paper: Reference, for the table of methods.
+        scales: Scale factors that the method supports.
     """
 
     num_iter: int | None = None
     updates_kernel: bool = True
     has_weights: bool = False
+    tiling: Tiling = Tiling.DISCOURAGED
+    tile: int | None = None
+    paper: str = ''
+    scales: tuple[int, ...] = SCALES
 
     def load(self, path: str | None) -> None:
-        """Load trained weights; called once, before the first image, where ``has_weights`` says so.
+        """Load trained weights; called once, before the first image, if ``has_weights``.
 
         Args:
             path: The file that the option file names, or None.
 
         Raises:
             UserError: for a file that cannot be used.
-            OptionError: where a file must be named; its message goes on after the name of the option.
+            OptionError: if a file must be named; its message follows the name of the option.
         """
         raise NotImplementedError
 
@@ -41,7 +63,7 @@ class Restorer(nn.Module, abc.ABC):
         """Start on a new image; nothing of the previous one may remain.
 
         Args:
-            lq: The LR image, (1, C, h, w) in [0, 1].
+            lq: The LR image, (1, C, h, w) in [0, 1]. The engine passes three channels, equal ones for a gray image.
             degradation: Scale, kernel size and kernel convention.
             generator: CPU generator, the only source of random numbers.
         """

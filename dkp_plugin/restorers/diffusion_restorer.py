@@ -8,12 +8,14 @@ from basicsr.utils.registry import ARCH_REGISTRY
 from pydantic import NonNegativeInt, PositiveFloat, PositiveInt
 from torch import Tensor
 
+from dkp_plugin.archs.image_prior import ImagePrior
 from dkp_plugin.archs.precision import check_precision, compute_dtype
 from dkp_plugin.archs.priors import load_prior
 from dkp_plugin.archs.symmetries import transform, transform_back
+from dkp_plugin.archs.tiled_prior import TiledPrior
 from dkp_plugin.physics.degradation import Degradation, aliased_power, kernel_to_otf
 from dkp_plugin.physics.error_spectrum import power_law
-from dkp_plugin.restorers.base import Restorer
+from dkp_plugin.restorers.base import Restorer, Tiling
 
 SAMPLERS = ('renoise', 'ddpm', 'ddim')
 GRADIENT_STEPS = 10  # of the data step by gradient descent
@@ -106,7 +108,7 @@ class Diffusion(Restorer):
         self.num_iter = num_steps + num_final_steps
         self.freeze_sigma, self.sampler, self.data_step, self.augment = freeze_sigma, sampler, data_step, augment
         self.error_exponent, self.num_chains = error_exponent, num_chains
-        self.net: torch.nn.Module | None = None
+        self.net: ImagePrior | None = None
 
     def load(self, path: str | None) -> None:
         """Load the weights of the prior; None: those that come with the package.
@@ -121,8 +123,7 @@ class Diffusion(Restorer):
             self.load(None)
         self.net.to(lq.device)
         self.degradation, self.generator, self.iteration = degradation, generator, 0
-        # The network knows colours and noise that differs between them, so a gray image becomes three equal channels.
-        self.is_gray, self.lq = lq.shape[1] == 1, lq.expand(-1, 3, -1, -1)
+        self.lq = lq
         self.dtype = compute_dtype(self.precision, lq.device)
         rows, columns = (torch.fft.fftfreq(degradation.scale * side) for side in lq.shape[-2:])
         self.spectrum = power_law(rows, columns, torch.tensor([self.error_exponent]))[0].to(lq.device)
@@ -131,8 +132,7 @@ class Diffusion(Restorer):
         self._denoise(self.levels[0])
 
     def forward(self) -> Tensor:
-        x0 = self.x0.mean(0, keepdim=True).clamp(0, 1)
-        return x0.mean(1, keepdim=True) if self.is_gray else x0
+        return self.x0.mean(0, keepdim=True).clamp(0, 1)
 
     def step(self, kernel: Tensor) -> dict[str, Tensor]:
         sigma = self._level(self.iteration)
@@ -153,6 +153,10 @@ class Diffusion(Restorer):
         return {'l_x_innovation': innovation.square().mean()}
 
     @property
+    def tiling(self) -> Tiling:
+        return Tiling.SUPPORTED if self.net is None or self.net.native_tile is None else Tiling.INTERNAL
+
+    @property
     def updates_kernel(self) -> bool:
         return self.iteration < len(self.levels) and self._level(self.iteration) >= self.freeze_sigma
 
@@ -166,8 +170,11 @@ class Diffusion(Restorer):
         """Set the denoised image."""
         index = int(torch.randint(8, (), generator=self.generator)) if self.augment else 0
         x_t = transform(self.x_t, index)
+        tile = self.net.native_tile or self.tile
+        net = self.net if tile is None else TiledPrior(self.net, tile)
+        label = None if self.label is None else torch.full((len(x_t),), self.label, device=x_t.device)
         with torch.no_grad():
-            x0 = self.net.denoise(x_t, torch.full((len(x_t),), sigma, device=x_t.device), self.dtype, self.label)
+            x0 = net.denoise(x_t, torch.full((len(x_t),), sigma, device=x_t.device), self.dtype, label)
         self.x0 = transform_back(x0, index)
 
     def _make_consistent(self, kernel: Tensor, sigma: float) -> Tensor:

@@ -67,7 +67,6 @@ class USRNet(Restorer):
     def step(self, kernel: Tensor) -> dict[str, Tensor]:
         sigma = self.degradation.noise if self.sigma is None else self.sigma / 255
         with torch.no_grad():
-            x = self.net(self.lq.expand(-1, 3, -1, -1), kernel, self.degradation.scale, sigma)
-        x = x if self.lq.shape[1] == 3 else x.mean(1, keepdim=True)  # gray images are shown to it as gray colours
+            x = self.net(self.lq, kernel, self.degradation.scale, sigma)
         self.x = x.clamp(0, 1)
         return {'l_x_data': (self.degradation.A(self.x, kernel) - self.lq).square().mean()}

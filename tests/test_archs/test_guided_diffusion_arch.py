@@ -161,14 +161,14 @@ def test_class_labels(net, rng):
     emb = torch.randn(10, 128, generator=rng)
     emb[4] = 0
     labelled.load_state_dict(net.state_dict() | {'label_emb.weight': emb})
-    out = labelled(x, timesteps, y=torch.tensor([4, 5]))
+    out = labelled(x, timesteps, label=torch.tensor([4, 5]))
     plain = net(x, timesteps)
     torch.testing.assert_close(out[0], plain[0], rtol=1e-4, atol=1e-5)
     assert (out[1] - plain[1]).abs().max() > 0.01
-    with pytest.raises(ValueError, match='y: None is not allowed, this network takes labels from 0 to 9'):
+    with pytest.raises(ValueError, match='label: None is not allowed, this network takes labels from 0 to 9'):
         labelled.denoise(x, torch.tensor([0.1, 0.1]))
     with pytest.raises(ValueError, match='this network takes None'):
-        net(x, timesteps, y=torch.tensor([4, 5]))
+        net(x, timesteps, label=torch.tensor([4, 5]))
 
 
 def test_denoise_with_the_true_noise_returns_the_image(net, photo, rng):

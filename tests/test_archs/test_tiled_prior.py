@@ -2,12 +2,12 @@ import itertools
 
 import pytest
 import torch
-from torch import nn
 
+from dkp_plugin.archs.image_prior import ImagePrior
 from dkp_plugin.archs.tiled_prior import TiledPrior, blending_window, tile_starts
 
 
-class Pointwise(nn.Module):
+class Pointwise(ImagePrior):
     """A denoiser that looks at single pixels, so that tiles cannot matter; it remembers the sizes that it saw."""
 
     def __init__(self):
@@ -42,7 +42,7 @@ def test_tiles_of_a_pointwise_denoiser_leave_no_seam(rng):
 
 def test_a_small_image_is_one_tile(rng):
     net = Pointwise()
-    TiledPrior(net).denoise(torch.rand(1, 3, 40, 60, generator=rng), torch.ones(1))
+    TiledPrior(net, 256).denoise(torch.rand(1, 3, 40, 60, generator=rng), torch.ones(1))
     assert net.sizes == [(40, 60)]
 
 

@@ -1,11 +1,14 @@
+import hashlib
+import io
 import logging
+import pickle
 import signal
 
 import pytest
 import torch
 
 from dkp_plugin.engine.alternation import alternate
-from dkp_plugin.engine.checkpoints import Checkpoint
+from dkp_plugin.engine.checkpoints import Checkpoints
 from dkp_plugin.engine.early_stopping import EarlyStopping
 from dkp_plugin.estimators.dkp_estimator import DKP
 from dkp_plugin.host.interruption import Interrupted, stopping_gently
@@ -18,8 +21,15 @@ LQ = torch.rand(1, 3, 14, 12, generator=torch.Generator().manual_seed(0))
 
 
 @pytest.fixture
-def make(tmp_path):
-    return lambda identity='x', freq=4, beside=None: Checkpoint(tmp_path / 'a.pt', identity, freq, LOGGER, beside)
+def image(tmp_path):
+    """The checkpoints of an image."""
+    return lambda identity='x', freq=4, beside=None: Checkpoints(tmp_path / 'a', identity, freq, LOGGER, beside)
+
+
+@pytest.fixture
+def make(image):
+    """The checkpoint of its only stage."""
+    return lambda *arguments, **keywords: image(*arguments, **keywords).open('search', torch.device('cpu'))
 
 
 def run(checkpoint=None, on_iteration=None):
@@ -44,7 +54,7 @@ def assert_same(one, other):
 
 
 @pytest.mark.parametrize('last', [1, 5, 9, 14])
-def test_a_run_that_was_broken_off_ends_as_if_it_had_not_been(make, last):
+def test_an_interrupted_run_ends_as_if_it_had_not_been(make, last):
     class Broken(Exception):
         pass
 
@@ -80,6 +90,27 @@ def test_no_file_without_need(make):
     assert not make().path.exists()
 
 
+def test_a_stage_that_is_finished_gives_its_result(make):
+    result = run(make())
+    make().finish(vars(result))
+    again = make()
+    assert_same(type(result)(**again.result()), result)
+    again.restore(None)  # there is no state of a loop
+    assert make('other').result() is None
+
+
+def test_stages_have_files_of_their_own(image):
+    checkpoints = image()
+    first, second = (checkpoints.open(stage, torch.device('cpu')) for stage in ('search', 'tile-1'))
+    first.finish({'x': torch.ones(2)})
+    second.finish({'x': torch.zeros(2)})
+    assert image().open('search', torch.device('cpu')).result()['x'].tolist() == [1, 1]
+    assert image().open('tile-1', torch.device('cpu')).result()['x'].tolist() == [0, 0]
+    checkpoints.remove()
+    checkpoints.remove()
+    assert not checkpoints.folder.exists()
+
+
 class Loop:
     def __init__(self):
         self.count, self.x = 0, torch.zeros(2)
@@ -108,12 +139,13 @@ DAMAGES = {
 
 @pytest.mark.parametrize('damage', DAMAGES.values(), ids=DAMAGES)
 def test_a_damaged_checkpoint_is_ignored_with_one_line(make, caplog, damage):
-    save_one(make())
-    damage(make().path)
+    checkpoint = make()
+    save_one(checkpoint)
+    damage(checkpoint.path)
     loop = Loop()
     make().restore(loop)
     assert loop.count == 0 and len(caplog.records) == 1
-    assert 'a.pt: this checkpoint is not used: ' in caplog.text and len(caplog.text.splitlines()) == 1
+    assert 'search.pt: this checkpoint is ignored: ' in caplog.text and len(caplog.text.splitlines()) == 1
 
 
 def test_a_foreign_checkpoint_is_ignored_with_one_line(make, caplog):
@@ -121,36 +153,31 @@ def test_a_foreign_checkpoint_is_ignored_with_one_line(make, caplog):
     loop = Loop()
     make().restore(loop)
     assert loop.count == 0
-    assert 'not used: it belongs to other options, another input or another version' in caplog.text
+    assert 'ignored: it belongs to other options, another input or another version' in caplog.text
 
 
 def test_a_checkpoint_runs_no_code(make, caplog, tmp_path):
-    import hashlib
-    import io
-    import pickle
-
     class Evil:
         def __reduce__(self):
             return (open, (str(tmp_path / 'evil'), 'w'))
 
     buffer = io.BytesIO()
     torch.save({'identity': 'x', 'state': Evil()}, buffer, pickle_module=pickle)
-    make().path.write_bytes(hashlib.sha256(buffer.getvalue()).digest() + buffer.getvalue())
+    path = make().path
+    path.parent.mkdir(parents=True)
+    path.write_bytes(hashlib.sha256(buffer.getvalue()).digest() + buffer.getvalue())
     make().restore(Loop())
     assert 'UnpicklingError on reading it' in caplog.text and not (tmp_path / 'evil').exists()
 
 
-def test_seconds_and_what_stands_beside_travel(make):
+def test_seconds_and_what_stands_beside_travel(image):
     beside = Loop()
     beside.count = 3
-    first = make(beside=beside)
+    first = image(beside=beside)
     first.seconds_before = 100
-    save_one(first)
+    save_one(first.open('search', torch.device('cpu')))
     beside, loop = Loop(), Loop()
-    again = make(beside=beside)
-    again.restore(loop)
+    again = image(beside=beside)
+    again.open('search', torch.device('cpu')).restore(loop)
     assert (loop.count, loop.x.tolist(), beside.count) == (5, [1, 1], 3)
     assert 100 < again.seconds < 110
-    again.remove()
-    again.remove()
-    assert not again.path.exists()

@@ -66,18 +66,18 @@ def test_missing_and_damaged_files_are_one_line(tmp_path):
 def test_oracle_gives_the_kernel_that_was_set_and_only_that(rng):
     first, second = normalise(torch.rand(2, 1, 7, 7, generator=rng)).split(1)
     estimator = FixedKernel('gt')
-    assert estimator.is_oracle and not FixedKernel().is_oracle
+    assert estimator.needs_truth and not FixedKernel().needs_truth
     for kernel in (first, second):
-        estimator.set_oracle(kernel)
+        estimator.take_truth(kernel)
         assert torch.equal(reset(estimator, Degradation(2, 7)), kernel)
-    estimator.set_oracle(None)
+    estimator.take_truth(None)
     with pytest.raises(KernelError, match=r'network_k: source: gt needs true kernels, .* \(dataroot_kernel\)'):
         reset(estimator, Degradation(2, 7))
 
 
 def test_only_the_oracle_takes_notice_of_the_true_kernel(rng):
     estimator = FixedKernel('delta')
-    estimator.set_oracle(normalise(torch.rand(1, 1, 7, 7, generator=rng)))
+    estimator.take_truth(normalise(torch.rand(1, 1, 7, 7, generator=rng)))
     assert torch.equal(reset(estimator, Degradation(2, 7)), reset(FixedKernel('delta'), Degradation(2, 7)))
 
 

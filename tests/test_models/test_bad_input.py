@@ -145,7 +145,7 @@ def break_kernel_sum(benchmark):
 def break_tiny_image(benchmark):
     cv2.imwrite(str(benchmark / 'LR/b.png'), np.zeros((5, 20, 3), np.uint8))
     cv2.imwrite(str(benchmark / 'HR/b.png'), np.zeros((10, 40, 3), np.uint8))
-    return 'b.png: 40x10 pixels at scale 2 are fewer than the kernel size 11'
+    return 'b: 20x5 pixels are too few; allowed: at least 16x16'
 
 
 @pytest.mark.parametrize('damage', [break_image, break_size, break_kernel_key, break_kernel_sum, break_tiny_image])

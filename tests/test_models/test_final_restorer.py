@@ -57,7 +57,7 @@ def test_equals_that_restorer_given_the_saved_kernel(
         ({'final': 'DKP'}, 'restorer: final: type: DKP is unknown'),
         ({'final': 3}, 'restorer:final: 3 is not allowed: input should be a valid dictionary'),
         ({'final': 'USRNet'}, 'restorer: pretrain: missing; USRNet needs usrnet_tiny.pth or usrnet.pth of'),
-        ({'final': 'ClosedForm', 'pretrain': 'a.pth'}, 'restorer: pretrain: a.pth is of no use, ClosedForm has no'),
+        ({'final': 'ClosedForm', 'pretrain': 'a.pth'}, 'restorer: pretrain: a.pth is not used, ClosedForm has no'),
         ({'final': {'type': 'ClosedForm', 'alhpa': 1}}, 'final: alhpa: unknown key of ClosedForm, did you mean alpha?'),
         ({'final': 'ClosedForm', 'num_iter': 3}, 'restorer: num_iter: 3 is not allowed: ClosedForm sets it by its own'),
         ({'final': 'DIP'}, 'restorer: num_iter: None is not allowed: DIP needs a number of iterations'),

@@ -249,7 +249,7 @@ def test_kill_9_and_on_again_gives_the_same_bytes(start, tmp_path):
     expected = without_seconds(files(tmp_path / 'whole'))
     assert len(expected) == 3 * 5
 
-    broken, checkpoint = tmp_path / 'broken', tmp_path / 'broken/results/tiny/checkpoints/Tiny/b.pt'
+    broken, checkpoint = tmp_path / 'broken', tmp_path / 'broken/results/tiny/checkpoints/Tiny/b/search.pt'
     process = start(broken)
     wait_for(checkpoint, process)
     os.kill(process.pid, signal.SIGKILL)
@@ -262,7 +262,7 @@ def test_kill_9_and_on_again_gives_the_same_bytes(start, tmp_path):
     process = start(broken)
     _, error = process.communicate()
     assert process.returncode == 0 and 'Tiny: 1 of 3 images are finished' in error
-    assert 'going on after iteration ' in error
+    assert 'resuming after iteration ' in error
     assert without_seconds(files(broken)) == expected
     assert not checkpoint.exists()
 
@@ -280,4 +280,4 @@ def test_a_signal_saves_and_stops(start, tmp_path, signum, status, options):
     _, error = process.communicate(timeout=6)
     assert process.returncode == status and time.monotonic() - begin < 5
     assert error.splitlines()[-1] == ('interrupted; what is finished is kept, the same command goes on from there')
-    assert [path.name for path in (tmp_path / 'results/tiny/checkpoints/Tiny').iterdir()] == ['a.pt']
+    assert [path.name for path in (tmp_path / 'results/tiny/checkpoints/Tiny').rglob('*.pt')] == ['search.pt']

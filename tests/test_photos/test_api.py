@@ -12,22 +12,21 @@ import yaml
 from skimage.registration import phase_cross_correlation
 
 import dkp_plugin
-from dkp_plugin.engine.options import check_options
-from dkp_plugin.host.errors import ImageError, KernelError, UserError
+from dkp_plugin.engine.restoration import Observer, Restoration
+from dkp_plugin.host.errors import KernelError, UserError
 from dkp_plugin.io.kernel_files import write_kernel
 from dkp_plugin.io.photo_files import write_photo
-from dkp_plugin.photos.api import Restoration
+from dkp_plugin.photos.api import PhotoRestorer
 from dkp_plugin.photos.pixels import from_tensor, to_tensor
 from dkp_plugin.photos.presets import METHODS, PRESETS, Choices, make_options
 from dkp_plugin.physics.degradation import Degradation
 from dkp_plugin.physics.kernel_families import build_family
-from dkp_plugin.restorers.closed_form_restorer import ClosedForm
 
 
-def cheap(scale: int = 2, tile: int | str = 'auto', **blocks) -> Restoration:
+def cheap(scale: int = 2, tile: int | str = 'auto', **blocks) -> PhotoRestorer:
     """A restoration that takes milliseconds."""
     opt = make_options(Choices(scale=scale)) | {'network_k': {'type': 'FixedKernel', 'source': 'bicubic'}}
-    return Restoration(opt | {'network_g': {'type': 'ClosedForm'}} | blocks, 'cpu', tile)
+    return PhotoRestorer(opt | {'network_g': {'type': 'ClosedForm'}} | blocks, 'cpu', tile)
 
 
 def small_photo(side: int = 32, scale: int = 4) -> np.ndarray:
@@ -104,7 +103,7 @@ def test_a_kernel_file_is_taken_for_the_blur(tmp_path, rng):
     kernel = family.render(family.sample(1, rng))
     write_kernel(tmp_path / 'k.mat', kernel, 'aligned', 2)
     opt = make_options(Choices(scale=2, kernel=str(tmp_path / 'k.mat'))) | {'network_g': {'type': 'ClosedForm'}}
-    result = Restoration(opt, 'cpu')(small_photo(16))
+    result = PhotoRestorer(opt, 'cpu')(small_photo(16))
     np.testing.assert_allclose(result.kernel, kernel[0, 0].double(), atol=1e-7)
     with pytest.raises(KernelError, match=r'missing\.mat'):
         dkp_plugin.restore(small_photo(16), kernel=tmp_path / 'missing.mat')
@@ -157,9 +156,9 @@ def test_preset_paper_is_the_option_file_of_the_best_figures():
 @pytest.mark.parametrize('method', METHODS)
 def test_presets_and_families_are_valid_option_files(method):
     for preset in PRESETS:
-        check_options(make_options(Choices(method=method, preset=preset)))
+        Restoration(make_options(Choices(method=method, preset=preset)))
     for family in METHODS[method].families:
-        check_options(make_options(Choices(method=method, kernel=family)))
+        Restoration(make_options(Choices(method=method, kernel=family)))
 
 
 def test_tiles_of_a_prior_agree_with_the_whole():
@@ -167,8 +166,8 @@ def test_tiles_of_a_prior_agree_with_the_whole():
     pixels = small_photo(88, 4)
     opt = make_options(Choices(scale=2, noise=0)) | {'network_k': {'type': 'FixedKernel', 'source': 'bicubic'}}
     opt |= {'network_g': {'type': 'Diffusion', 'num_steps': 5, 'num_final_steps': 3}}
-    whole = Restoration(opt, 'cpu', 1024)(pixels).image.astype(float)
-    tiled = Restoration(opt, 'cpu', 128)(pixels).image.astype(float)
+    whole = PhotoRestorer(opt, 'cpu', 1024)(pixels).image.astype(float)
+    tiled = PhotoRestorer(opt, 'cpu', 128)(pixels).image.astype(float)
     difference = np.abs(tiled - whole).mean(2)
     assert difference.mean() < 1
     columns = difference.mean(0)
@@ -182,34 +181,16 @@ def test_tiles_of_other_restorers_agree_with_the_whole(tile):
     assert np.abs(tiled - whole).max() <= 1  # the closed form reaches no further than the overlap
 
 
-def test_less_memory_means_smaller_tiles_then_one_line(monkeypatch):
-    sizes, room = [], 150**2
-    reset = ClosedForm.reset
-
-    def reset_with_little_memory(self, lq, degradation, generator):
-        sizes.append(lq.shape[-2:].numel() * degradation.scale**2)
-        if sizes[-1] > room:
-            raise torch.OutOfMemoryError('out of memory')
-        reset(self, lq, degradation, generator)
-
-    monkeypatch.setattr(ClosedForm, 'reset', reset_with_little_memory)
-    result = cheap()(small_photo(100, 4))
-    assert result.image.shape == (200, 200, 3)
-    assert max(sizes) > room and 0 < sizes[-1] <= room
-    room = 0
-    with pytest.raises(ImageError, match=r'^a: cpu has too little memory for 200x200 pixels$'):
-        cheap()(small_photo(100, 4), 'a')
-
-
 def test_noise_and_compression_are_reckoned_with(rng):
     pixels = small_photo()
     noisy = pixels + 10 * torch.randn(pixels.shape, generator=rng).numpy()
-    found = []
+    found, observer = [], Observer()
+    observer.inspected = found.append
     opt = make_options(Choices(scale=2)) | {'network_g': {'type': 'ClosedForm'}}
     opt |= {'network_k': {'type': 'FixedKernel', 'source': 'bicubic'}}
-    result = Restoration(opt, 'cpu')(noisy.clip(0, 255).round().astype(np.uint8), on_inspection=found.append)
+    result = PhotoRestorer(opt, 'cpu')(noisy.clip(0, 255).round().astype(np.uint8), observer=observer)
     assert result.noise == pytest.approx(10, rel=0.3)
     assert found == [result.inspection] and 'its noise is strong, about' in found[0].doubts[0]
-    compressed = Restoration(opt, 'cpu')(pixels, jpeg_quality=50)
+    compressed = PhotoRestorer(opt, 'cpu')(pixels, jpeg_quality=50)
     assert compressed.inspection.doubts == ['it is a JPEG file of quality about 50']
     assert compressed.noise > 2

@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 import torch
 
-from dkp_plugin.photos.pixels import crop_border, fill_hidden, from_tensor, mirror_border, to_tensor
+from dkp_plugin.engine.borders import crop_border, mirror_border
+from dkp_plugin.photos.pixels import fill_hidden, from_tensor, to_tensor
 
 
 @pytest.mark.parametrize('dtype', ['uint8', 'uint16', 'float32'])

@@ -211,7 +211,7 @@ def test_an_image_that_was_interrupted_goes_on_from_its_last_state(photos, tmp_p
     options.write_text(LONG.replace('100000', '200') + 'val: {checkpoint_freq: 10}\n')
     arguments = [photos / 'a.png', '--opt', options, '--device', 'cpu']
     process = start(*arguments, '-o', tmp_path / 'broken')
-    wait_for(process, lambda: list((tmp_path / 'broken/.dkp').glob('*.pt')))
+    wait_for(process, lambda: list((tmp_path / 'broken/.dkp').rglob('*.pt')))
     process.kill()
     process.communicate()
     assert process.returncode == -signal.SIGKILL and not list((tmp_path / 'broken').rglob('*.png'))
@@ -220,7 +220,7 @@ def test_an_image_that_was_interrupted_goes_on_from_its_last_state(photos, tmp_p
         capture_output=True,
         text=True,
     )
-    assert finished.returncode == 0 and re.search(r'going on after iteration \d+0, from', finished.stderr)
+    assert finished.returncode == 0 and re.search(r'resuming after iteration \d+0, from', finished.stderr)
     assert run(*arguments, '-o', tmp_path / 'whole') == 0
     assert contents(tmp_path / 'broken') == contents(tmp_path / 'whole')
-    assert not list((tmp_path / 'broken/.dkp').glob('*.pt'))
+    assert not list((tmp_path / 'broken/.dkp').rglob('*.pt'))

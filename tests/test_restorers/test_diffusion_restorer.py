@@ -1,12 +1,13 @@
 import pytest
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from dkp_plugin.archs.compact_prior_arch import CompactPrior
+from dkp_plugin.archs.image_prior import ImagePrior
 from dkp_plugin.host.errors import OptionError
 from dkp_plugin.host.schema import build_network
 from dkp_plugin.physics.degradation import Degradation
-from dkp_plugin.restorers.base import Restorer
+from dkp_plugin.restorers.base import Restorer, Tiling
 from dkp_plugin.restorers.diffusion_restorer import Diffusion, noise_levels, reverse_step
 
 DEGRADATION = Degradation(2, 5)
@@ -14,14 +15,14 @@ KERNEL = torch.full((1, 1, 5, 5), 0.5 / 24)
 KERNEL[..., 2, 2] = 0.5  # far from losing any frequency
 
 
-class StubPrior(nn.Module):
+class StubPrior(ImagePrior):
     """A prior that always gives one image, or what it was given, and writes down how it was called."""
 
     def __init__(self, image: Tensor | None = None) -> None:
         super().__init__()
         self.image, self.inputs, self.sigmas, self.labels = image, [], [], []
 
-    def denoise(self, x: Tensor, sigma: Tensor, dtype: torch.dtype, label: int | None) -> Tensor:
+    def denoise(self, x: Tensor, sigma: Tensor, dtype: torch.dtype, label: Tensor | None) -> Tensor:
         self.inputs.append(x)
         self.sigmas.append(sigma.tolist())
         self.labels.append(label)
@@ -149,22 +150,6 @@ def test_one_gradient_data_step_descends_and_the_closed_form_minimises(photo):
     assert fits['closed_form'] < 1e-6 < fits['gradient'] < 0.1
 
 
-def test_a_gray_image_is_restored_as_the_colour_image_of_three_equal_channels(photo):
-    class Halving(StubPrior):
-        def denoise(self, x, sigma, dtype, label):
-            super().denoise(x, sigma, dtype, label)
-            return 0.5 * x
-
-    lq = DEGRADATION.A(photo.mean(1, keepdim=True), KERNEL)
-    gray, colour = start(lq, Halving(), num_steps=2), start(lq.expand(-1, 3, -1, -1), Halving(), num_steps=2)
-    noise = gray.net.inputs[0]
-    assert not torch.equal(noise[:, 0], noise[:, 1])  # such as the network was trained on
-    for restorer in (gray, colour):
-        finish(restorer)
-    assert gray().shape == (1, 1, *photo.shape[-2:])
-    torch.testing.assert_close(gray(), colour().mean(1, keepdim=True), rtol=0, atol=0)
-
-
 def test_augmentation_turns_the_input_and_turns_the_output_back(photo):
     image = photo[..., :40]
     restorer = start(DEGRADATION.A(image, KERNEL), StubPrior(), num_steps=12, num_final_steps=0)
@@ -212,8 +197,23 @@ def test_generator_decides(photo, tiny_prior):
 
 
 def test_label_goes_to_the_network(photo):
-    restorer = start(DEGRADATION.A(photo, KERNEL), StubPrior(), prior='guided_class', label=7, num_steps=2)
-    assert restorer.net.labels == [7]
+    options = {'prior': 'guided_class', 'label': 7, 'num_steps': 2, 'num_final_steps': 0, 'freeze_sigma': 2.0}
+    restorer = start(DEGRADATION.A(photo, KERNEL), StubPrior(), num_chains=3, **options)
+    finish(restorer)
+    assert [label.tolist() for label in restorer.net.labels] == [[7], [7, 7, 7]]
+    assert restorer.net.labels[0].dtype == torch.int64
+
+
+@pytest.mark.parametrize(('native_tile', 'tile', 'side'), [(None, None, 96), (None, 80, 80), (70, None, 70)])
+def test_tiles_are_those_of_the_prior_or_else_those_asked_for(photo, native_tile, tile, side):
+    net = StubPrior(photo)
+    net.native_tile = native_tile
+    net.denoise = lambda x, sigma, dtype, label: net.inputs.append(x) or x
+    restorer = Diffusion(num_steps=1, augment=False)
+    restorer.net, restorer.tile = net, tile
+    restorer.reset(DEGRADATION.A(photo, KERNEL), DEGRADATION, torch.Generator())
+    assert {tuple(x.shape[-2:]) for x in net.inputs} == {(side, side)}
+    assert restorer.tiling is (Tiling.SUPPORTED if native_tile is None else Tiling.INTERNAL)
 
 
 def test_weights_of_a_file_are_used(tmp_path, photo, monkeypatch):

@@ -19,9 +19,9 @@ RESTORERS = sorted(
 )
 
 
-def run(restorer, seed, scale=2, channels=3, height=8, width=9, steps=3):
+def run(restorer, seed, scale=2, height=8, width=9, steps=3):
     generator = torch.Generator().manual_seed(seed)
-    lq = torch.rand(1, channels, height, width, generator=generator)
+    lq = torch.rand(1, 3, height, width, generator=generator)
     kernel = torch.full((1, 1, 7, 7), 1 / 49)
     restorer.reset(lq, Degradation(scale, 7), generator)
     losses = [restorer.step(kernel) for _ in range(steps)]
@@ -46,10 +46,10 @@ def test_there_are_restorers():
 
 
 @pytest.mark.parametrize('name', RESTORERS)
-@pytest.mark.parametrize(('scale', 'channels', 'height', 'width'), [(2, 3, 16, 16), (3, 1, 17, 16), (4, 3, 19, 23)])
-def test_contract(name, build, scale, channels, height, width):
-    x, losses = run(build(name), 0, scale, channels, height, width)
-    assert x.shape == (1, channels, scale * height, scale * width) and not x.requires_grad
+@pytest.mark.parametrize(('scale', 'height', 'width'), [(2, 16, 16), (3, 17, 16), (4, 19, 23)])
+def test_contract(name, build, scale, height, width):
+    x, losses = run(build(name), 0, scale, height, width)
+    assert x.shape == (1, 3, scale * height, scale * width) and not x.requires_grad
     assert x.min() >= 0 and x.max() <= 1
     for row in losses:
         assert all(key.startswith('l_x_') and value.ndim == 0 and not value.requires_grad for key, value in row.items())

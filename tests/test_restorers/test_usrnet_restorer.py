@@ -31,14 +31,6 @@ def test_the_network_sees_kernel_scale_and_noise_level(tiny_usrnet, rng, options
     torch.testing.assert_close(losses['l_x_data'], ((blurred - lq) ** 2).mean())
 
 
-def test_a_gray_image_is_restored_as_the_mean_of_gray_colours(tiny_usrnet, rng):
-    lq = torch.rand(1, 1, 8, 8, generator=rng)
-    restorer = start(lq, tiny_usrnet)
-    restorer.step(KERNEL)
-    colours = tiny_usrnet(torch.cat([lq, lq, lq], 1), KERNEL, 2, 0.0)
-    torch.testing.assert_close(restorer(), ((colours[:, :1] + colours[:, 1:2] + colours[:, 2:]) / 3).clamp(0, 1))
-
-
 def test_weights_are_loaded(tiny_usrnet, tmp_path):
     torch.save(tiny_usrnet.state_dict(), tmp_path / 'usrnet.pth')
     restorer = USRNet()

@@ -1,7 +1,8 @@
 import pytest
 import torch
 
-from dkp_plugin.engine.non_blind import restore_with_kernel
+from dkp_plugin.engine.alternation import alternate
+from dkp_plugin.estimators.fixed_kernel_estimator import FixedKernel
 from dkp_plugin.host.errors import OptionError
 from dkp_plugin.host.schema import build_network
 from dkp_plugin.physics.degradation import Degradation
@@ -10,6 +11,10 @@ from dkp_plugin.restorers.base import Restorer
 from dkp_plugin.restorers.zssr_restorer import ZSSR, back_project, make_pairs
 
 CONVENTIONS = ['aligned', 'released']
+
+
+def restore_with_kernel(restorer, lq, kernel, degradation, generator):
+    return alternate(FixedKernel.of(kernel), restorer, lq, degradation, generator, restorer.num_iter).x
 
 
 def gaussian(degradation, coordinates):

@@ -10,11 +10,9 @@ from mmengine.analysis import FlopAnalyzer
 from torch import Tensor, nn
 from torch.nn.modules.module import register_module_forward_hook, register_module_forward_pre_hook
 
-from dkp_plugin.engine.options import BlindSROptions, build_final_restorer, build_restorer
+from dkp_plugin.engine.restoration import Restoration
 from dkp_plugin.estimators.base import KernelEstimator
-from dkp_plugin.estimators.fixed_kernel_estimator import FixedKernel
 from dkp_plugin.host.errors import UserError
-from dkp_plugin.host.schema import build_network, parse_section
 from dkp_plugin.restorers.base import Restorer
 
 TRAINED_IN_RESET = ('KernelGAN',)  # networks that live, and take minutes, within reset: not counted
@@ -51,16 +49,14 @@ def measure_complexity(options: Mapping[str, Any]) -> Complexity:
     if options['network_k'].get('type') in TRAINED_IN_RESET:
         return Complexity()
     try:
-        parsed = parse_section(BlindSROptions, dict(options) | {'num_gpu': 0}, '')
-        degradation = parsed.build_degradation()
-        estimator = build_network(options['network_k'], 'network_k', KernelEstimator)
-        restorer, final = build_restorer(options), build_final_restorer(parsed.restorer)
-        networks = [network for network in (estimator, restorer, final) if network is not None]
-        lq = torch.full((1, 3, PROBE_SIZE // parsed.scale, PROBE_SIZE // parsed.scale), 0.5)
-        if isinstance(estimator, FixedKernel) and estimator.is_oracle:
-            estimator.set_oracle(torch.ones(1, 1, 1, 1))
+        plan = Restoration(dict(options) | {'num_gpu': 0}, 'cpu')
+        estimator, restorer, scale = plan.estimator, plan.restorer, plan.degradation.scale
+        networks = [network for network in (estimator, restorer, plan.final_restorer) if network is not None]
+        lq = torch.full((1, 3, PROBE_SIZE // scale, PROBE_SIZE // scale), 0.5)
+        if estimator.needs_truth:
+            estimator.take_truth(torch.ones(1, 1, 1, 1))
         for network in networks:  # they build their networks for the image at hand
-            network.reset(lq, degradation, torch.Generator().manual_seed(0))
+            network.reset(lq, plan.degradation, torch.Generator().manual_seed(0))
         flops = count_flops(lambda: _take_step(estimator, restorer))
     except (UserError, ValueError):
         return Complexity()

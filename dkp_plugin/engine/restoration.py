@@ -1,0 +1,354 @@
+"""The one road from an LR image to its result, for option files and photographs alike."""
+
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from functools import partial
+from typing import Any, Literal, TypeVar
+
+import torch
+from torch import Tensor
+
+from dkp_plugin.engine.alternation import AlternationResult, alternate, try_again
+from dkp_plugin.engine.borders import crop_border, mirror_border
+from dkp_plugin.engine.checkpoints import Checkpoints
+from dkp_plugin.engine.confidence import Confidence, Inspection, inspect, judge
+from dkp_plugin.engine.early_stopping import EarlyStopping
+from dkp_plugin.engine.options import (
+    MIN_TILE,
+    BlindSROptions,
+    build_estimator,
+    build_final_restorer,
+    build_restorer,
+    count_steps,
+)
+from dkp_plugin.engine.tiles import blend_tiles, even_tile, is_out_of_memory, most_informative_crop, tile_places
+from dkp_plugin.estimators.base import KernelEstimator
+from dkp_plugin.estimators.fixed_kernel_estimator import FixedKernel
+from dkp_plugin.host.devices import choose_device
+from dkp_plugin.host.errors import ImageError, OptionError
+from dkp_plugin.host.schema import parse_section
+from dkp_plugin.host.seeds import image_generator
+from dkp_plugin.physics.degradation import Degradation
+from dkp_plugin.restorers.base import Restorer, Tiling
+
+MIN_SIDE = 16  # LR pixels
+AUTO_TILES = {Tiling.SUPPORTED: 1024, Tiling.INTERNAL: 1024, Tiling.DISCOURAGED: 768}  # HR pixels
+
+T = TypeVar('T')
+
+
+class Observer:
+    """Follows the restoration of an image; a subclass overrides what it wants to know."""
+
+    def inspected(self, inspection: Inspection) -> None:
+        """Called before the work, with what the LR image itself shows."""
+
+    def stepped(self, done: int, total: int) -> None:
+        """Called after each step, with the steps done and an upper bound of their number."""
+
+    def iterated(self, iteration: int, look: Callable[[], tuple[Tensor, Tensor]]) -> None:
+        """Called after each iteration of the alternation on the whole image.
+
+        Args:
+            iteration: Counted from 1.
+            look: Returns the current image, (1, C, s h, s w), and kernel, (1, 1, K, K).
+        """
+
+    def warned(self, message: str) -> None:
+        """Called with one line where something had to be repeated or done in another way."""
+
+
+@dataclass(frozen=True)
+class Result:
+    """A restored image and what is known of it.
+
+    Attributes:
+        x: HR image, (1, C, s h, s w) in [0, 1].
+        kernel: (1, 1, K, K), non-negative, of sum 1.
+        degradation: The forward model, with the noise that was assumed for this image.
+        inspection: What the LR image itself showed before the work.
+        confidence: How far to trust the result.
+        num_iter: Iterations of the alternation.
+        best_iter: The iteration whose kernel was taken.
+        tile: Side of the tiles, in HR pixels, in which the image was restored; None: whole.
+        curve: Losses along the way; see :class:`~dkp_plugin.engine.alternation.AlternationResult`.
+        seconds: Duration, including the time before an interruption.
+    """
+
+    x: Tensor
+    kernel: Tensor
+    degradation: Degradation
+    inspection: Inspection
+    confidence: Confidence
+    num_iter: int
+    best_iter: int
+    tile: int | None
+    curve: list[dict[str, float]]
+    seconds: float
+
+
+class Restoration:
+    """Restores one image after the other as one option file says.
+
+    Args:
+        opt: Options of a file with ``model_type: BlindSRModel``; data sets and folders are not used.
+        device: ``auto``, ``cpu``, ``cuda``, ``cuda:N``, ``mps``, or a device.
+        tile: Side of the tiles, in HR pixels, in which larger images are restored; ``auto``: 1024, or 768 if the
+            restorer has no tiles of its own; None: as ``tile`` in the options.
+
+    Raises:
+        OptionError: for a mistake in the options.
+        UserError: for a file they name that cannot be used.
+    """
+
+    def __init__(
+        self,
+        opt: Mapping[str, Any],
+        device: str | torch.device = 'auto',
+        tile: int | Literal['auto'] | None = None,
+    ) -> None:
+        self.options = parse_section(BlindSROptions, opt, '')
+        self.degradation = self.options.build_degradation()
+        self.estimator = build_estimator(self.options, self.degradation)
+        self.restorer = build_restorer(self.options)
+        self.num_iter = count_steps(self.restorer, self.options.alternation.num_iter, 'alternation')
+        self.final_restorer = build_final_restorer(self.options)
+        if self.final_restorer is not None:
+            self.final_num_iter = count_steps(self.final_restorer, self.options.restorer.num_iter, 'restorer')
+        tile = self.options.tile if tile is None else tile
+        if tile != 'auto' and not (isinstance(tile, int) and tile >= MIN_TILE):
+            raise OptionError(f'tile: {tile!r} is not allowed: auto, or a number of at least {MIN_TILE}')
+        last = self.final_restorer or self.restorer
+        self.tile = AUTO_TILES[last.tiling] if tile == 'auto' else tile
+        self.to(choose_device(device) if isinstance(device, str) else device)
+
+    def to(self, device: torch.device) -> 'Restoration':
+        """Move to a device."""
+        self.device = device
+        for network in (self.estimator, self.restorer, self.final_restorer):
+            if network is not None:
+                network.to(device)
+        return self
+
+    def __call__(
+        self,
+        lq: Tensor,
+        name: str,
+        jpeg_quality: int | None = None,
+        observer: Observer | None = None,
+        checkpoints: Checkpoints | None = None,
+    ) -> Result:
+        """Restore an image.
+
+        Args:
+            lq: LR image, (1, C, h, w) in [0, 1], C 1 or 3, at least 16x16 pixels.
+            name: File name without folder and suffix, from which, with the seed, all random numbers come.
+            jpeg_quality: 1 to 100, if the image comes from a JPEG file.
+            observer: Follows the work.
+            checkpoints: Where the state is saved, and from where an interrupted image resumes.
+
+        Raises:
+            ImageError: for an image that is too small, and if memory is too small even for small tiles.
+            DivergenceError: if every attempt ended in numbers that are not finite.
+            Interrupted: if the run was asked to stop; the checkpoints have saved the state.
+        """
+        observer, checkpoints = observer or Observer(), checkpoints or Checkpoints()
+        self._check_size(lq, name)
+        # Image priors know noise that differs between the channels, so a gray image becomes three equal ones.
+        colour = lq.to(self.device).expand(-1, 3, -1, -1)
+        inspection = inspect(colour, jpeg_quality)
+        observer.inspected(inspection)
+        degradation = self.degradation
+        if self.options.degradation.noise == 'auto':
+            degradation = replace(degradation, noise=inspection.error / 255)
+        margin = self.margin
+        job = _Job(self, mirror_border(colour, margin), name, margin, degradation, observer, checkpoints)
+        found, x = job.run()
+        y = crop_border(degradation.A(x, found.kernel), margin)
+        confidence = judge(y, colour, found.expected_kernel_psnr, degradation.noise)
+        x = crop_border(x, degradation.scale * margin)
+        return Result(
+            x.mean(1, keepdim=True) if lq.shape[1] == 1 else x,
+            found.kernel,
+            degradation,
+            inspection,
+            confidence,
+            found.num_iter,
+            found.best_iter,
+            job.tile if job.is_tiled else None,
+            found.curve,
+            checkpoints.seconds,
+        )
+
+    @property
+    def margin(self) -> int:
+        """LR pixels of mirror image around an image: what the kernel reaches, and a little more."""
+        reach = -(-self.degradation.kernel_size // (2 * self.degradation.scale))
+        return reach + 2 if self.options.mirrors_border else 0
+
+    def enlarge_alpha(self, alpha: Tensor) -> Tensor:
+        """Enlarge the alpha channel of an image bicubically, (1, 1, h, w) to (1, 1, s h, s w), both in [0, 1]."""
+        enlarged = self.degradation.enlarge(mirror_border(alpha, self.margin))
+        return crop_border(enlarged, self.degradation.scale * self.margin).clamp(0, 1)
+
+    def _check_size(self, lq: Tensor, name: str) -> None:
+        height, width = lq.shape[-2:]
+        size = f'{name or "image"}: {width}x{height} pixels'
+        if min(height, width) < MIN_SIDE:
+            raise ImageError(f'{size} are too few; allowed: at least {MIN_SIDE}x{MIN_SIDE}')
+        scale, kernel_size = self.degradation.scale, self.degradation.kernel_size
+        if scale * min(height, width) < kernel_size:
+            raise ImageError(f'{size} at scale {scale} are fewer than the kernel size {kernel_size}')
+
+
+class _Job:
+    """One image in work: first the kernel is sought, then, where that leaves it unfinished, the image is restored.
+
+    Each stage has checkpoints and attempts of its own, and starts again in smaller tiles if memory is short.
+    """
+
+    def __init__(
+        self,
+        plan: Restoration,
+        lq: Tensor,
+        name: str,
+        margin: int,
+        degradation: Degradation,
+        observer: Observer,
+        checkpoints: Checkpoints,
+    ) -> None:
+        self.plan, self.lq, self.name, self.margin = plan, lq, name or 'image', margin
+        self.degradation, self.observer, self.checkpoints = degradation, observer, checkpoints
+        self.seed_name, self.tile = name, plan.tile
+        self.last = plan.final_restorer or plan.restorer
+        self.last_num_iter = plan.num_iter if plan.final_restorer is None else plan.final_num_iter
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """Height and width of the HR image."""
+        height, width = self.lq.shape[-2:]
+        return self.degradation.scale * height, self.degradation.scale * width
+
+    @property
+    def is_tiled(self) -> bool:
+        return max(self.size) > self.tile
+
+    @property
+    def has_second_stage(self) -> bool:
+        """Whether the alternation finds the kernel only."""
+        return self.is_tiled or self.plan.final_restorer is not None
+
+    @property
+    def places(self) -> list[tuple[slice, slice]]:
+        """The tiles that are restored separately."""
+        if not self.is_tiled or self.last.tiling is not Tiling.DISCOURAGED:
+            return []
+        return tile_places(tuple(self.lq.shape[-2:]), self.tile, self.degradation.scale)
+
+    @property
+    def total(self) -> int:
+        """Steps of both stages, at most."""
+        return self.plan.num_iter + self.has_second_stage * self.last_num_iter * max(len(self.places), 1)
+
+    def run(self) -> tuple[AlternationResult, Tensor]:
+        """Find the kernel and restore the image, (1, 3, s h, s w)."""
+        found = self._with_enough_memory(self._search)
+        if not self.has_second_stage:
+            return found, found.x
+        return found, self._with_enough_memory(partial(self._finish, found.kernel))
+
+    def _with_enough_memory(self, stage: Callable[[], T]) -> T:
+        """Run a stage, in smaller and smaller tiles while memory is short."""
+        while True:
+            try:
+                return stage()
+            except (RuntimeError, MemoryError) as error:
+                if not is_out_of_memory(error):
+                    raise
+            self.tile = min(self.tile, max(self.size)) // 2
+            if self.tile < MIN_TILE:
+                width, height = (side - 2 * self.degradation.scale * self.margin for side in reversed(self.size))
+                raise ImageError(f'{self.name}: {self.plan.device} has too little memory for {width}x{height} pixels')
+            self.observer.warned(f'{self.name}: out of memory; trying tiles of {self.tile} pixels')
+            torch.cuda.empty_cache()  # does nothing without a GPU
+
+    def _search(self) -> AlternationResult:
+        """Alternate on the whole image, or on the part of a large one from which most can be learned."""
+        plan, lq = self.plan, self.lq
+        if self.is_tiled:
+            lq = most_informative_crop(lq, self.tile // self.degradation.scale)
+        return self._alternate('search', plan.estimator, plan.restorer, lq, 0, kernel_only=self.has_second_stage)
+
+    def _finish(self, kernel: Tensor) -> Tensor:
+        """Restore the image with the kernel that was found."""
+        start = self.plan.num_iter
+
+        def restore(stage: str, lq: Tensor, done: int) -> Tensor:
+            return self._alternate(stage, FixedKernel.of(kernel), self.last, lq, start + done).x
+
+        if self.places:
+            return blend_tiles(
+                lambda index, lq: restore(f'tile-{index + 1}', lq, index * self.last_num_iter),
+                self.lq,
+                self.places,
+                self.degradation.scale,
+            )
+        with self._tiled():
+            return restore('finish', self.lq, 0)
+
+    @contextmanager
+    def _tiled(self) -> Iterator[None]:
+        """Let the last restorer work in its own tiles, if the image is large and it can."""
+        if self.is_tiled and self.last.tiling is Tiling.SUPPORTED:
+            self.last.tile = even_tile(self.size, self.tile)
+        try:
+            yield
+        finally:
+            self.last.tile = None
+
+    def _alternate(
+        self,
+        stage: str,
+        estimator: KernelEstimator,
+        restorer: Restorer,
+        lq: Tensor,
+        done: int,
+        kernel_only: bool = False,
+    ) -> AlternationResult:
+        """Run one alternation: from its checkpoint, and with other random numbers if it diverges."""
+        options, is_search = self.plan.options, estimator is self.plan.estimator
+        # A final restorer has no averaging and no early stopping: these belong to the alternation.
+        is_final = restorer is self.plan.final_restorer
+        num_iter = self.plan.final_num_iter if is_final else self.plan.num_iter
+        crop = partial(crop_border, margin=self.degradation.scale * self.margin)
+
+        def note(iteration: int) -> None:
+            self.observer.stepped(done + iteration, self.total)
+            if is_search and not self.is_tiled:
+                self.observer.iterated(iteration, lambda: (crop(restorer()), estimator()))
+
+        def run(number: int) -> AlternationResult:
+            tile, attempt = f'-{self.tile}px' * self.is_tiled, f'-attempt{number + 1}' * (number > 0)
+            checkpoint = self.checkpoints.open(stage + tile + attempt, self.plan.device)
+            if (saved := checkpoint.result()) is not None:
+                return AlternationResult(**saved)
+            with torch.enable_grad():  # BasicSR validates without gradients; here the optimisation is the test
+                result = alternate(
+                    estimator,
+                    restorer,
+                    lq,
+                    self.degradation,
+                    image_generator(options.manual_seed, self.seed_name, number),
+                    num_iter,
+                    0.0 if is_final else options.alternation.averaging,
+                    EarlyStopping() if is_final else options.build_early_stopping(),
+                    on_iteration=note,
+                    checkpoint=checkpoint,
+                    kernel_only=kernel_only,
+                )
+            if self.has_second_stage:
+                checkpoint.finish(vars(result))
+            return result
+
+        return try_again(run, self.name, self.observer.warned)
