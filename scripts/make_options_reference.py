@@ -27,6 +27,7 @@ from dkp_plugin.estimators.base import KernelEstimator
 from dkp_plugin.estimators.dkp_estimator import DEFAULTS
 from dkp_plugin.evaluation.comparison.suites import SuiteEntry
 from dkp_plugin.host import schema
+from dkp_plugin.models import checks
 from dkp_plugin.restorers.base import Restorer
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -58,10 +59,12 @@ WORDS = {
         'datasets': 'Blocks `test_1`, `test_2`, ..., sorted as text; each a data set, see below.',
         'network_k': 'The kernel estimator, see below.',
         'network_g': 'The restorer, see below.',
-        'degradation': 'What is taken for known of the forward model.',
+        'degradation': 'What is known of the forward model before an image is seen.',
         'alternation': 'How long estimator and restorer take turns.',
-        'early_stopping': 'When the loop ends before its time.',
-        'restorer': 'Who restores the image once more when the kernel is found.',
+        'early_stopping': 'When the loop ends early.',
+        'restorer': 'A restorer that makes the final image with the kernel that the alternation found.',
+        'tile': 'Side of the tiles in which larger images are restored, in HR pixels, at least 128; `auto`: 1024 with '
+        'the diffusion prior, 768 with restorers that need the whole image.',
         'path': 'Weights.',
         'val': 'What is saved and measured.',
         'dist_params': "BasicSR's, for `--launcher slurm`: `backend` and `port`.",
@@ -70,7 +73,10 @@ WORDS = {
         'convention': 'Where the centre of the kernel lies, see [conventions](conventions.md). For photographs '
         '`aligned`; the benchmarks of FKP and DKP are `released`.',
         'kernel_size': 'Odd side K of the kernel, in pixels of the result; `auto`: min(4 s + 3, 21).',
-        'noise': 'Standard deviation of the noise in the LR image, of 255; `auto`: estimated from each image.',
+        'noise': 'Standard deviation of the noise in the LR image, of 255; `auto`: estimated from each image and, of a '
+        'JPEG file, from its quality.',
+        'border': 'How the image continues beyond its border: `mirror`, or `periodic` as benchmarks are made; `auto`: '
+        '`mirror` for the convention `aligned`, `periodic` for `released`.',
     },
     'alternation': {
         'num_iter': 'Iterations. Required by `DIP`; not allowed where the restorer sets it by options of its own.',
@@ -92,15 +98,15 @@ WORDS = {
         'pretrain_network_g': 'Weights of the restorer: `.safetensors`, or what `torch.save` writes. `~`: those of the '
         'package, where there are some.',
         'strict_load_g': "As in BasicSR's files; weights must fit.",
-        'resume_state': 'Of a training. A test goes on from its records by itself.',
+        'resume_state': 'Of a training. A test resumes by itself.',
     },
     'val': {
         'save_img': 'Save images and kernels.',
         'suffix': 'Of the file names of images; `~`: the name of the run.',
         'pbar': 'Show progress.',
-        'checkpoint_freq': 'Iterations between saved states of the image in work, from which a killed run goes on; 0: '
-        'saved when the run is stopped only.',
-        'curve_freq': "Iterations between rows of an image's record of progress; 0: none.",
+        'checkpoint_freq': 'Iterations between saved states, from which an interrupted image resumes; 0: saved only '
+        'when the run is asked to stop.',
+        'curve_freq': "Iterations between rows of an image's trajectory; 0: none.",
         'metrics': 'By any name, a metric, see below.',
     },
     'BlindSRDataset': {
@@ -301,17 +307,17 @@ def metric_section() -> str:
     """The metrics, with the keys of each and what it needs."""
     lines = ['| type | keys | needs | |', '|---|---|---|---|']
     chosen = [
-        name for name, _ in options.METRIC_REGISTRY if name in ('calculate_psnr', 'calculate_ssim', 'calculate_niqe')
+        name for name, _ in checks.METRIC_REGISTRY if name in ('calculate_psnr', 'calculate_ssim', 'calculate_niqe')
     ]
-    chosen += [name for name, metric in options.METRIC_REGISTRY if metric.__module__.startswith('dkp_plugin.')]
+    chosen += [name for name, metric in checks.METRIC_REGISTRY if metric.__module__.startswith('dkp_plugin.')]
     sources = {'img2': 'HR image', 'kernel_gt': 'true kernel'}
     for name in chosen:
-        metric = options.METRIC_REGISTRY.get(name)
+        metric = checks.METRIC_REGISTRY.get(name)
         parameters = [p for p in inspect.signature(metric).parameters.values() if p.kind is not p.VAR_KEYWORD]
         keys = ', '.join(
             f'`{p.name}`' + (' (required)' if p.default is p.empty else f': {write_value(p.default)}')
             for p in parameters
-            if p.name not in options.METRIC_DATA
+            if p.name not in checks.METRIC_DATA
         )
         needs = ', '.join(sources[p.name] for p in parameters if p.name in sources)
         doc = to_markdown((metric.__doc__ or '').split('\n\n')[0])
@@ -321,7 +327,7 @@ def metric_section() -> str:
 
 def training_sections() -> Iterator[str]:
     """The models, data sets and networks of a training."""
-    for name, model in options.MODEL_REGISTRY:
+    for name, model in checks.MODEL_REGISTRY:
         if model.__module__.startswith('dkp_plugin.') and name != 'BlindSRModel':
             yield f'### model_type: {name}\n\n{split_docstring(model.__doc__)[0]}\n'
     for name, module in (('KernelDataset', kernel_dataset), ('PhotoCropDataset', photo_crop_dataset)):

@@ -1,4 +1,4 @@
-"""What makes a result unreliable, seen in the LR image before the work and in the result after it, without the truth."""
+"""What makes a result unreliable, seen in the LR image before the work and in the result after it."""
 
 import math
 from dataclasses import dataclass, field
@@ -33,7 +33,7 @@ class Inspection:
 
     @property
     def error(self) -> float:
-        """Standard deviation, of 255, that ``noise: auto`` assumes: of the noise, or a share of the compression error."""
+        """Standard deviation, of 255, that ``noise: auto`` assumes: of noise, or a share of the compression error."""
         quality = self.jpeg_quality
         return self.noise if quality is None else max(self.noise, COMPRESSION_SHARE * compression_error(quality))
 
