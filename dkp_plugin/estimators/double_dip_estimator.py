@@ -7,8 +7,7 @@ from basicsr.utils.registry import ARCH_REGISTRY
 from pydantic import NonNegativeInt, PositiveFloat, PositiveInt
 from torch import Tensor
 
-from dkp_plugin.archs.initialise import build_initialised
-from dkp_plugin.archs.kernel_fcn_arch import KernelFCN
+from dkp_plugin.estimators.kernel_network import KernelNetwork
 from dkp_plugin.estimators.residual_descent import ResidualDescent
 
 
@@ -36,11 +35,8 @@ class DoubleDIP(ResidualDescent):
 
     def start(self, generator: torch.Generator, device: torch.device) -> Iterable[Tensor]:
         kernel_size = self.degradation.kernel_size
-        self.net = build_initialised(
-            lambda: KernelFCN(kernel_size, num_units=self.num_units, num_layers=self.num_layers), generator, device
-        )
-        self.code = self.net.random_code(generator).to(device)
-        return self.net.parameters()
+        self.network = KernelNetwork(kernel_size, self.num_layers, self.num_units, generator, device)
+        return self.network.parameters()
 
     def kernel(self) -> Tensor:
-        return self.net(self.code)
+        return self.network.kernel()

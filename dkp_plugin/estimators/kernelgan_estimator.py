@@ -11,6 +11,7 @@ from torch import Tensor
 from dkp_plugin.archs.initialise import build_initialised
 from dkp_plugin.archs.internal_gan_arch import DeepLinearGenerator, PatchDiscriminator
 from dkp_plugin.estimators.base import KernelEstimator
+from dkp_plugin.estimators.residual_descent import descend
 from dkp_plugin.host.errors import UserError
 from dkp_plugin.physics.degradation import Degradation
 from dkp_plugin.physics.kernels import convert_convention, crop_kernel, cubic_kernel, kernel_centre, normalise
@@ -87,6 +88,8 @@ class KernelGAN(KernelEstimator):
         UserError: by ``check`` and ``reset``, for a scale other than 2 and 4.
     """
 
+    trains_in_reset = True
+
     def __init__(
         self,
         num_iter: PositiveInt = 3000,
@@ -140,15 +143,15 @@ class KernelGAN(KernelEstimator):
         image = _continued(lq, self.crop_size)
         start = cubic_kernel(2, down.kernel_size, centre).to(lq)
         for _ in range(WARMUP_ITERS):
-            _update(optimizers[0], (down.kernel() - start).square().sum())
+            descend(optimizers[0], (down.kernel() - start).square().sum())
         for _ in range(self.num_iter):
             fake = down(_random_crop(image, self.crop_size, generator))
             penalties = regularisers(down.kernel(), centre)
             loss = (1 - judge(fake)).abs().mean() + sum(self.weights[name] * penalties[name] for name in penalties)
-            _update(optimizers[0], loss)
+            descend(optimizers[0], loss)
 
             real = _random_crop(image, fake.shape[-1], generator)
-            _update(optimizers[1], ((1 - judge(real)).abs().mean() + judge(fake.detach()).abs().mean()) / 2)
+            descend(optimizers[1], ((1 - judge(real)).abs().mean() + judge(fake.detach()).abs().mean()) / 2)
             for scheduler in schedulers:
                 scheduler.step()
         return down.kernel().detach()
@@ -163,9 +166,3 @@ def _continued(image: Tensor, size: int) -> Tensor:
 def _random_crop(image: Tensor, size: int, generator: torch.Generator) -> Tensor:
     top, left = (int(torch.randint(side - size + 1, (), generator=generator)) for side in image.shape[-2:])
     return image[..., top : top + size, left : left + size]
-
-
-def _update(optimizer: torch.optim.Optimizer, loss: Tensor) -> None:
-    optimizer.zero_grad()
-    loss.backward()
-    optimizer.step()

@@ -19,7 +19,7 @@ from dkp_plugin.restorers.base import Restorer
 KINDS = [
     ('DKP', {'num_units': 9, 'warmup_iters': 2}),
     ('DKP', {'num_units': 9, 'warmup_iters': 2, 'sampler': 'metropolis'}),
-    ('DKP', {'num_units': 9, 'warmup_iters': 2, 'likelihood': 'evidence', 'num_samples': 6, 'pke_iters': 2}),
+    ('EvidenceDKP', {'num_units': 9, 'warmup_iters': 2, 'num_samples': 6, 'pke_iters': 2}),
     ('FKP', {'freeze_iters': 1}),
     ('DoubleDIP', {'num_units': 9}),
     ('KernelGAN', {'num_iter': 2, 'num_feat': 4, 'crop_size': 27}),
