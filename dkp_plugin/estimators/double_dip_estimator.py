@@ -1,4 +1,4 @@
-"""Double-DIP, a baseline of the DKP paper: the kernel network alone, fitted to the LR image; no prior on kernels."""
+"""Double-DIP, a baseline of the DKP paper: the kernel network alone, fitted to the LR image without a kernel prior."""
 
 from collections.abc import Iterable
 
@@ -13,14 +13,14 @@ from dkp_plugin.estimators.residual_descent import ResidualDescent
 
 @ARCH_REGISTRY.register()
 class DoubleDIP(ResidualDescent):
-    """Kernel network that descends the LR residual, one step per call.
+    """Kernel network that descends the LR residual ``||y - A(x, k_phi)||^2``, one Adam step per call.
 
     Args:
         num_layers: Hidden layers of the kernel network.
         num_units: Units per hidden layer.
         lr: Learning rate of Adam.
-        ssim_iters: Calls of ``step`` with the residual 1 - SSIM, before the mean squared error takes over; should be
-            the restorer's own number.
+        ssim_iters: Calls of ``step`` that use 1 - SSIM as the residual; later calls use the mean squared error. Set it
+            to the restorer's own ``ssim_iters``.
     """
 
     def __init__(
