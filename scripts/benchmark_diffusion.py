@@ -11,7 +11,7 @@ import torch
 from dkp_plugin.archs.precision import has_fast_bf16
 from dkp_plugin.archs.priors import load_prior
 from dkp_plugin.engine.alternation import alternate
-from dkp_plugin.estimators.dkp_estimator import DKP
+from dkp_plugin.estimators.evidence_dkp_estimator import EvidenceDKP
 from dkp_plugin.host.seeds import image_generator
 from dkp_plugin.physics.degradation import Degradation
 from dkp_plugin.physics.error_spectrum import power_law
@@ -65,7 +65,7 @@ def main() -> None:
 
     def restore() -> None:
         with torch.enable_grad():
-            estimator, restorer = DKP(likelihood='evidence'), Diffusion()
+            estimator, restorer = EvidenceDKP(), Diffusion()
             alternate(estimator, restorer, lq, degradation, image_generator(0, 'benchmark'))
 
     print(f'{"restoration as a whole":24s} {median_seconds(restore, 1):8.4f} s')

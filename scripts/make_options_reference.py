@@ -24,7 +24,6 @@ from pydantic.fields import FieldInfo
 from dkp_plugin.data import blind_sr_dataset, kernel_dataset, photo_crop_dataset, synthesis
 from dkp_plugin.engine import options
 from dkp_plugin.estimators.base import KernelEstimator
-from dkp_plugin.estimators.dkp_estimator import DEFAULTS
 from dkp_plugin.evaluation.comparison.suites import SuiteEntry
 from dkp_plugin.host import schema
 from dkp_plugin.models import checks
@@ -290,17 +289,7 @@ def network_section(name: str, network: type) -> str:
     """What a network is and which keys it has."""
     rows = constructor_rows(network, name)
     text = f'### {name}\n\n{split_docstring(network.__doc__ or "")[0]}\n\n'
-    return text + (table(rows) if rows else 'No keys but `type`.\n') + (likelihood_table() if name == 'DKP' else '')
-
-
-def likelihood_table() -> str:
-    """The defaults of DKP that depend on the likelihood."""
-    lines = ['| key | ' + ' | '.join(f'`likelihood: {name}`' for name in DEFAULTS) + ' |', '|---|---|---|']
-    for key in next(iter(DEFAULTS.values())):
-        factor = 's times ' if key == 'variance_range' else ''
-        cells = (factor + write_value(defaults[key]) for defaults in DEFAULTS.values())
-        lines.append(f'| `{key}` | ' + ' | '.join(cells) + ' |')
-    return '\nDefaults that depend on the likelihood:\n\n' + '\n'.join(lines) + '\n'
+    return text + (table(rows) if rows else 'No keys but `type`.\n')
 
 
 def metric_section() -> str:

@@ -23,12 +23,14 @@ class KernelEstimator(nn.Module, abc.ABC):
         paper: Reference, for the table of methods.
         kernel_families: Kernel families that the method knows; empty: it assumes none.
         scales: Scale factors that the method supports.
+        trains_in_reset: Whether ``reset`` trains networks for minutes and keeps none of them.
     """
 
     needs_truth: bool = False
     paper: str = ''
     kernel_families: tuple[str, ...] = ()
     scales: tuple[int, ...] = SCALES
+    trains_in_reset: bool = False
 
     def check(self, degradation: Degradation) -> None:
         """Refuse a degradation that the method does not support; called when the options are checked.

@@ -1,4 +1,4 @@
-"""The kernel model of BSRDM (Yue et al., CVPR 2022): a Gaussian, by the Cholesky factor of its precision matrix."""
+"""Kernel model of BSRDM (Yue et al., CVPR 2022): a Gaussian given by the Cholesky factor of its precision matrix."""
 
 import math
 
@@ -17,14 +17,14 @@ def gaussian_kernel(theta: Tensor, kernel_size: int, centre: float, variance: fl
     """Gaussian kernel of precision matrix ``L L^T / variance``, with L = [[exp(a), 0], [b, exp(c)]].
 
     Args:
-        theta: (3,), the numbers a, b, c; every value gives a positive definite matrix, 0 an isotropic kernel.
+        theta: The numbers a, b, c, (3,). Every theta gives a positive definite matrix; 0 gives an isotropic kernel.
         kernel_size: K.
         centre: Index of the peak, row and column alike, counted from 0.
-        variance: That of theta = 0, in squared HR pixels.
+        variance: Variance at theta = 0, in squared HR pixels.
 
     Returns:
-        (1, 1, K, K), non-negative, of sum 1. Where the grid cuts off one side more than the other, the centre of mass
-        lies a little beside the peak.
+        (1, 1, K, K), non-negative, of sum 1. If the grid cuts off one side more than the other, the centre of mass lies
+        slightly off the peak.
     """
     a, b, c = theta
     offset = (torch.arange(kernel_size).to(theta) - centre) / math.sqrt(variance)
@@ -35,14 +35,14 @@ def gaussian_kernel(theta: Tensor, kernel_size: int, centre: float, variance: fl
 
 
 def noise_variances(residual: Tensor, patch_size: int, prior_variance: float, prior_shape: float) -> Tensor:
-    """Noise variance of each LR pixel, from the residual in the patch around it.
+    """Noise variance of each LR pixel, estimated from the residual in the patch around it.
 
-    The variance has an inverse-gamma prior of shape alpha whose mode is v0; given the n values of a patch its posterior
-    is inverse-gamma too, with mode ``((alpha + 1) v0 + sum of squares / 2) / (alpha + 1 + n / 2)``.
+    The variance has an inverse-gamma prior of shape alpha and mode v0. Given the n values of a patch, the posterior is
+    inverse-gamma with mode ``((alpha + 1) v0 + sum of squares / 2) / (alpha + 1 + n / 2)``.
 
     Args:
         residual: (1, C, h, w).
-        patch_size: Odd side of the patches, which end at the image's border.
+        patch_size: Odd side of the patches, which are cropped at the border of the image.
         prior_variance: v0.
         prior_shape: alpha, non-negative.
 
@@ -63,14 +63,14 @@ def langevin_step(theta: Tensor, gradient: Tensor, metric: Tensor, step_size: fl
 
     Args:
         theta: State, (D,).
-        gradient: Of the negative log posterior, (D,).
-        metric: G, positive definite, (D, D); its inverse is the covariance of the posterior, or near it.
+        gradient: Gradient of the negative log posterior, (D,).
+        metric: Positive definite matrix G, (D, D), whose inverse approximates the covariance of the posterior.
         step_size: epsilon, at most 2.
         noise: Standard normal, (D,).
 
     Returns:
         ``theta - epsilon / 2 G^-1 gradient + sqrt(epsilon) G^-1/2 noise``. For a Gaussian posterior of precision G the
-        chain has its mean, and its covariance by the factor 1 / (1 - epsilon / 4).
+        chain has the right mean, and a covariance too large by the factor 1 / (1 - epsilon / 4).
     """
     factor = torch.linalg.cholesky(metric)
     drift = torch.cholesky_solve(gradient.unsqueeze(1), factor).squeeze(1)
@@ -80,24 +80,25 @@ def langevin_step(theta: Tensor, gradient: Tensor, metric: Tensor, step_size: fl
 
 @ARCH_REGISTRY.register()
 class BSRDM(KernelEstimator):
-    """Gaussian kernel that follows Langevin dynamics on the LR residual, under a noise variance that is estimated too.
+    """Gaussian kernel that follows Langevin dynamics on the LR residual, with the noise variance estimated alongside.
 
-    The posterior of the three numbers is that of ``lq = A(x, k) + noise``, with a variance for each patch of the LR
-    image and a standard normal prior on the numbers. Its curvature is that of Gauss and Newton: the LR image is linear
-    in the kernel, so that the residual and its three derivatives are one convolution with four kernels. With this
-    metric one step size serves every image and noise level; without it, it would have to follow their squares.
+    The model is ``lq = A(x, k) + noise``, with one noise variance per patch of the LR image and a standard normal prior
+    on the three numbers of the kernel. The Langevin steps use the Gauss-Newton metric. It is cheap: the LR image is
+    linear in the kernel, so one convolution with four kernels gives the residual and its three derivatives. With this
+    metric one step size serves all images and noise levels; without it, the step size would have to follow the power of
+    both.
 
-    This is the kernel's half of the method alone: the image is the restorer's affair.
+    This class implements the kernel's half of the method; the restorer provides the image.
 
     Args:
-        step_size: Of the Langevin steps; at 2 they would be whole steps of Gauss and Newton.
-        patch_size: Odd side, in LR pixels, of the patches of one noise variance.
-        prior_shape: Weight of the expected noise variance (``degradation: noise`` and rounding) against that of the
-            residual: alpha + 1 counts as much as 2 (alpha + 1) values of the residual.
-        variance: That of the first kernel, in squared HR pixels; None: the scale.
+        step_size: Step size of the Langevin dynamics; 2 gives full Gauss-Newton steps.
+        patch_size: Odd side, in LR pixels, of the patches that share a noise variance.
+        prior_shape: Shape alpha of the prior on the noise variance, whose mode is the expected variance
+            (``degradation: noise`` and rounding). The prior counts as much as 2 (alpha + 1) values of the residual.
+        variance: Variance of the initial kernel, in squared HR pixels; None: the scale.
 
     Raises:
-        ValueError: for an even patch size or a step size beyond 2.
+        ValueError: for an even patch size or a step size above 2.
     """
 
     def __init__(

@@ -1,4 +1,4 @@
-"""Double-DIP, a baseline of the DKP paper: the kernel network alone, fitted to the LR image; no prior on kernels."""
+"""Double-DIP, a baseline of the DKP paper: the kernel network alone, fitted to the LR image without a kernel prior."""
 
 from collections.abc import Iterable
 
@@ -7,21 +7,20 @@ from basicsr.utils.registry import ARCH_REGISTRY
 from pydantic import NonNegativeInt, PositiveFloat, PositiveInt
 from torch import Tensor
 
-from dkp_plugin.archs.initialise import build_initialised
-from dkp_plugin.archs.kernel_fcn_arch import KernelFCN
+from dkp_plugin.estimators.kernel_network import KernelNetwork
 from dkp_plugin.estimators.residual_descent import ResidualDescent
 
 
 @ARCH_REGISTRY.register()
 class DoubleDIP(ResidualDescent):
-    """Kernel network that descends the LR residual, one step per call.
+    """Kernel network that descends the LR residual ``||y - A(x, k_phi)||^2``, one Adam step per call.
 
     Args:
         num_layers: Hidden layers of the kernel network.
         num_units: Units per hidden layer.
         lr: Learning rate of Adam.
-        ssim_iters: Calls of ``step`` with the residual 1 - SSIM, before the mean squared error takes over; should be
-            the restorer's own number.
+        ssim_iters: Calls of ``step`` that use 1 - SSIM as the residual; later calls use the mean squared error. Set it
+            to the restorer's own ``ssim_iters``.
     """
 
     def __init__(
@@ -36,11 +35,8 @@ class DoubleDIP(ResidualDescent):
 
     def start(self, generator: torch.Generator, device: torch.device) -> Iterable[Tensor]:
         kernel_size = self.degradation.kernel_size
-        self.net = build_initialised(
-            lambda: KernelFCN(kernel_size, num_units=self.num_units, num_layers=self.num_layers), generator, device
-        )
-        self.code = self.net.random_code(generator).to(device)
-        return self.net.parameters()
+        self.network = KernelNetwork(kernel_size, self.num_layers, self.num_units, generator, device)
+        return self.network.parameters()
 
     def kernel(self) -> Tensor:
-        return self.net(self.code)
+        return self.network.kernel()

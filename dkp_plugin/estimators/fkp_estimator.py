@@ -1,4 +1,4 @@
-"""FKP (Liang et al., CVPR 2021) as DIP-FKP uses it: the code of a normalizing flow, fitted to the LR image."""
+"""FKP (Liang et al., CVPR 2021) as in DIP-FKP: the latent code of a normalizing flow, fitted to the LR image."""
 
 from collections.abc import Iterable
 from pathlib import Path
@@ -16,34 +16,36 @@ from dkp_plugin.physics.kernels import crop_kernel
 
 
 def project_to_sphere(code: Tensor, radius: float) -> Tensor:
-    """Scale codes (B, D) to norm ``radius``."""
+    """Project codes (B, D) to the sphere of a radius: ``radius * code / ||code||``."""
     return code * (radius / code.norm(dim=1, keepdim=True))
 
 
 @ARCH_REGISTRY.register()
 class FKP(ResidualDescent):
-    """Flow-based kernel prior: of the kernels that a trained flow generates, the one that explains the LR image best.
+    """Flow-based kernel prior: searches the kernels that a trained flow generates for the one that fits the LR image.
 
-    The code starts at random and stays on a sphere of radius K - 1, close to sqrt(D) = K, where the mass of a Gaussian
-    in D = K^2 dimensions lies; it is put back after every step of Adam.
+    The code starts at random and stays on a sphere of radius K - 1: every Adam step ends with a projection. The radius
+    is close to sqrt(D) = K, where most of the mass of a Gaussian in D = K^2 dimensions lies.
 
-    The flow knows kernels of the convention ``released``. For the others the kernel is turned by 180 degrees, which
-    maps the centre K // 2 - (s - 1) / 2 to K // 2 + (s - 1) / 2. This loses nothing, while a shift by s - 1 pixels
-    pushes the kernel over the edge of its grid, and every family of kernels holds with a kernel also the turned one.
+    The flow generates kernels of the convention ``released``. For other conventions the kernel is rotated by 180
+    degrees, which moves the centre from K // 2 - (s - 1) / 2 to K // 2 + (s - 1) / 2. The rotation is lossless, whereas
+    a shift by s - 1 pixels would push the kernel over the edge of its grid. It stays within the family, since every
+    kernel family contains the rotated kernel along with the kernel.
 
     Args:
-        pretrained: ``auto``: the weights that the package ships for ``kernel_family`` and the scale, the kernel cut or
-            padded to the kernel size of the run; or a file: ``.safetensors``, BasicSR's ``.pth`` or the released
-            ``.pt``. A file says nothing of its scale, so its kernel size must be that of the run.
+        pretrained: ``auto`` or a file. ``auto`` takes the weights that the package ships for ``kernel_family`` and the
+            scale, and crops or pads their kernels to the kernel size of the run. A file is ``.safetensors``, BasicSR's
+            ``.pth`` or the released ``.pt``; it does not name its scale, so its kernel size must be that of the run.
         kernel_family: Family of the shipped weights: ``gaussian`` or ``motion``.
-        lr: Learning rate of Adam, for the code.
-        freeze_iters: Calls of ``step`` before the kernel moves, so that the image takes shape first.
-        ssim_iters: Calls of ``step`` with the residual 1 - SSIM, before the mean squared error takes over; should be
-            the restorer's own number.
+        lr: Learning rate of Adam for the code.
+        freeze_iters: Calls of ``step`` before the kernel starts to move, so that the image takes shape first.
+        ssim_iters: Calls of ``step`` that use 1 - SSIM as the residual; later calls use the mean squared error. Set it
+            to the restorer's own ``ssim_iters``.
 
     Raises:
         ValueError: for a kernel family without weights.
-        UserError: for a file that cannot be used; for another scale or kernel size by ``check`` and ``reset``.
+        UserError: for a file that cannot be used. ``check`` and ``reset`` raise it for a scale or kernel size that the
+            weights do not support.
     """
 
     def __init__(

@@ -1,4 +1,4 @@
-"""KernelGAN (Bell-Kligler et al., NeurIPS 2019): the kernel that makes an LR image look like itself, but smaller."""
+"""KernelGAN (Bell-Kligler et al., NeurIPS 2019): the kernel that downscales an image to patches like its own."""
 
 import math
 
@@ -11,27 +11,28 @@ from torch import Tensor
 from dkp_plugin.archs.initialise import build_initialised
 from dkp_plugin.archs.internal_gan_arch import DeepLinearGenerator, PatchDiscriminator
 from dkp_plugin.estimators.base import KernelEstimator
+from dkp_plugin.estimators.residual_descent import descend
 from dkp_plugin.host.errors import UserError
 from dkp_plugin.physics.degradation import Degradation
 from dkp_plugin.physics.kernels import convert_convention, crop_kernel, cubic_kernel, kernel_centre, normalise
 
 SCALES = (2, 4)
-WARMUP_ITERS = 200  # steps towards the bicubic kernel, which the generator then has but for 1e-3 of its peak
-DECAY_INTERVAL = 750  # iterations after which the learning rate falls to a tenth
+WARMUP_ITERS = 200  # steps towards the bicubic kernel; the generator then matches it to 1e-3 of its peak
+DECAY_INTERVAL = 750  # iterations between divisions of the learning rate by 10
 
 
 def regularisers(kernel: Tensor, centre: float) -> dict[str, Tensor]:
-    """The four properties that the paper asks of a kernel, section 4.2.
+    """The four penalties on a kernel of the paper's section 4.2.
 
     Args:
         kernel: (1, 1, K, K), of any sign and sum.
-        centre: Index where its centre of mass belongs, row and column alike, counted from 0.
+        centre: Index where the centre of mass belongs, row and column alike, counted from 0.
 
     Returns:
-        Scalars by name: ``sum_to_1``, |1 - sum k|; ``boundaries``, sum of |k m| with m growing exponentially with the
-        distance from the centre of the grid, 1 at the middle of its sides; ``sparse``, mean of |k|^(1/2), since its sum
-        would outweigh ``sum_to_1`` and make 0 the best kernel; ``centre``, the distance of the centre of mass from
-        where it belongs, in pixels.
+        Scalars by name. ``sum_to_1``: |1 - sum k|. ``boundaries``: sum of |k m|, where m grows exponentially with the
+        distance from the centre of the grid and is 1 at the middle of its sides. ``sparse``: mean of |k|^(1/2); a sum
+        would outweigh ``sum_to_1`` and favour the kernel 0. ``centre``: distance of the centre of mass from
+        ``centre``, in pixels.
     """
     index = torch.arange(kernel.shape[-1]).to(kernel)
     middle = (kernel.shape[-1] - 1) / 2
@@ -47,15 +48,15 @@ def regularisers(kernel: Tensor, centre: float) -> dict[str, Tensor]:
 
 
 def apply_twice(kernel: Tensor, scale: int = 2) -> Tensor:
-    """The kernel of blurring and subsampling twice: ``degrade(degrade(x, k, s), k, s) = degrade(x, result, s^2)``.
+    """Kernel of blurring and subsampling twice: ``degrade(degrade(x, k, s), k, s) = degrade(x, result, s^2)``.
 
     Args:
         kernel: (1, 1, K, K), K odd.
         scale: s.
 
     Returns:
-        (1, 1, K + s (K - 1), K + s (K - 1)), the sum over m of k[m] times k, moved by s m. Away from the border the
-        identity holds with anchors in the middle, K odd.
+        (1, 1, K + s (K - 1), K + s (K - 1)), the sum over m of k[m] times k shifted by s m. Away from the border of the
+        image the identity holds exactly, with the anchors in the middle of the kernels.
     """
     side = scale * (kernel.shape[-1] - 1) + 1
     dilated = kernel.new_zeros(1, 1, side, side)
@@ -65,27 +66,29 @@ def apply_twice(kernel: Tensor, scale: int = 2) -> Tensor:
 
 @ARCH_REGISTRY.register()
 class KernelGAN(KernelEstimator):
-    """Internal GAN: the generator, a kernel, downsamples the LR image so that its patches look like the LR image's own.
+    """Internal GAN whose generator is a kernel: it downscales the LR image such that the patches keep their look.
 
-    All the work is done by :meth:`reset`; the restorer's image is not looked at. The game is that of least squares with
-    absolute values in their place, as in the paper. The kernel is found for x2; for x4 it is that one applied twice.
-    Ours: the generator starts from the bicubic kernel, since from random weights of little sum it hardly gets away;
-    crops are drawn uniformly; what is negative in the kernel at the end is cut off.
+    :meth:`reset` does all the work and ignores the restorer's image. As in the paper, the losses are those of the
+    least-squares GAN with absolute values instead of squares. The kernel is found for x2; for x4 it is applied twice.
+    Differences from the paper: the generator starts from the bicubic kernel, because it hardly escapes from random
+    weights, whose sum is small; crops are drawn uniformly; negative values of the final kernel are set to 0.
 
     Args:
-        num_iter: Steps of generator and discriminator each.
-        lr: Learning rate of Adam for both, a tenth after every 750 steps.
-        crop_size: Side of the generator's crops, in LR pixels; the discriminator's are of the generator's output size.
+        num_iter: Steps of the generator, and of the discriminator.
+        lr: Learning rate of Adam for both networks, divided by 10 every 750 steps.
+        crop_size: Side of the generator's crops, in LR pixels. The discriminator's crops have the size of its output.
         num_feat: Channels of both networks.
-        sum_weight: Of the regulariser ``sum_to_1``; see :func:`regularisers`.
-        boundary_weight: Of ``boundaries``.
-        sparse_weight: Of ``sparse``.
-        centre_weight: Of ``centre``.
+        sum_weight: Weight of the penalty ``sum_to_1``; see :func:`regularisers`.
+        boundary_weight: Weight of ``boundaries``.
+        sparse_weight: Weight of ``sparse``.
+        centre_weight: Weight of ``centre``.
 
     Raises:
-        ValueError: for crops too small to give a few patches.
+        ValueError: for crops that are too small to hold a few patches.
         UserError: by ``check`` and ``reset``, for a scale other than 2 and 4.
     """
+
+    trains_in_reset = True
 
     def __init__(
         self,
@@ -131,7 +134,7 @@ class KernelGAN(KernelEstimator):
         return {}
 
     def _train(self, lq: Tensor, generator: torch.Generator) -> Tensor:
-        """Play the game on one LR image; return the kernel for x2, (1, 1, 13, 13)."""
+        """Train both networks on one LR image and return the kernel for x2, (1, 1, 13, 13)."""
         down = build_initialised(lambda: DeepLinearGenerator(self.num_feat), generator, lq.device)
         judge = build_initialised(lambda: PatchDiscriminator(lq.shape[1], self.num_feat), generator, lq.device)
         centre = kernel_centre(down.kernel_size, 2, 'kernelgan')
@@ -140,22 +143,22 @@ class KernelGAN(KernelEstimator):
         image = _continued(lq, self.crop_size)
         start = cubic_kernel(2, down.kernel_size, centre).to(lq)
         for _ in range(WARMUP_ITERS):
-            _update(optimizers[0], (down.kernel() - start).square().sum())
+            descend(optimizers[0], (down.kernel() - start).square().sum())
         for _ in range(self.num_iter):
             fake = down(_random_crop(image, self.crop_size, generator))
             penalties = regularisers(down.kernel(), centre)
             loss = (1 - judge(fake)).abs().mean() + sum(self.weights[name] * penalties[name] for name in penalties)
-            _update(optimizers[0], loss)
+            descend(optimizers[0], loss)
 
             real = _random_crop(image, fake.shape[-1], generator)
-            _update(optimizers[1], ((1 - judge(real)).abs().mean() + judge(fake.detach()).abs().mean()) / 2)
+            descend(optimizers[1], ((1 - judge(real)).abs().mean() + judge(fake.detach()).abs().mean()) / 2)
             for scheduler in schedulers:
                 scheduler.step()
         return down.kernel().detach()
 
 
 def _continued(image: Tensor, size: int) -> Tensor:
-    """Continue an image periodically, as the forward model does, where it is smaller than size x size."""
+    """Extend an image smaller than size x size periodically, as the forward model does."""
     repeats = [math.ceil(size / side) for side in image.shape[-2:]]
     return image.repeat(1, 1, *repeats)
 
@@ -163,9 +166,3 @@ def _continued(image: Tensor, size: int) -> Tensor:
 def _random_crop(image: Tensor, size: int, generator: torch.Generator) -> Tensor:
     top, left = (int(torch.randint(side - size + 1, (), generator=generator)) for side in image.shape[-2:])
     return image[..., top : top + size, left : left + size]
-
-
-def _update(optimizer: torch.optim.Optimizer, loss: Tensor) -> None:
-    optimizer.zero_grad()
-    loss.backward()
-    optimizer.step()

@@ -1,36 +1,42 @@
-"""Random kernel sampling (RKS of DKP, CVPR 2024): draw kernels of a family and weigh them by what they explain.
+"""Random kernel sampling (RKS of DKP, CVPR 2024): draw kernels of a family and weigh them by how well they fit.
 
-A sample is a point of the unit cube. Its energy is a negative log-likelihood per observed value with the unknown
-variance profiled out: the logarithm of the mean squared LR residual, or J of ``evidence.py``, which is the same up to a
-constant where all kernels pass on the same share of the error.
+A sample is a point of the unit cube, which a kernel family maps to a kernel. Its energy is a negative log-likelihood
+per observed value with the unknown variance profiled out: the logarithm of the mean squared LR residual, or J of
+``physics/evidence.py``. The two agree up to a constant where every kernel passes the same share of the image's error.
 """
 
 from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Literal, get_args
 
 import torch
 from torch import Tensor
 
-WEIGHTINGS = ('inverse', 'focal', 'softmax')
-SAMPLERS = ('independent', 'metropolis', 'population')
-FRESH_SHARE = 0.25  # of the Metropolis proposals: drawn anew, so that no chain is caught in a local optimum
-ANNEALING = 0.9  # factor on the temperature of the chains per move, from 1 down to the one that is set
+from dkp_plugin.physics.degradation import Degradation
+from dkp_plugin.physics.kernel_families import KernelFamily, build_family
 
-Judge = Callable[[Tensor], tuple[Tensor, Tensor]]  # of samples (L, P): their kernels (L, 1, K, K) and energies (L,)
+Weighting = Literal['inverse', 'focal', 'softmax']
+Sampler = Literal['independent', 'metropolis', 'population']
+Family = Literal['gaussian', 'motion', 'line', 'free']
+FRESH_SHARE = 0.25  # share of Metropolis proposals drawn anew, so that no chain is caught in a local optimum
+ANNEALING = 0.9  # factor on the chains' temperature per move, from 1 down to the temperature that is set
+
+Judge = Callable[[Tensor], tuple[Tensor, Tensor]]  # maps samples (L, P) to kernels (L, 1, K, K) and energies (L,)
 
 
-def kernel_weights(energies: Tensor, weighting: str, temperature: float = 0.1) -> Tensor:
-    """Weights omega_l of random kernels (RKS of DKP; the released program).
+def kernel_weights(energies: Tensor, weighting: Weighting, temperature: float = 0.1) -> Tensor:
+    """Weights omega_l of random kernels.
 
     Args:
-        energies: (L,), logarithms of losses.
-        weighting: ``inverse``, omega ~ 1 / loss, the paper's; ``softmax``, omega ~ loss^(-1 / temperature), of which
-            ``inverse`` is the case 1 and the likelihood of Gaussian errors of unknown variance the case 2 / (number of
-            LR values); ``focal``, the released program's -(1 - p)^2 log(p + 1e-3) with p the excess of the loss over
-            the smallest one as a share of the sum of them all.
-        temperature: Of ``softmax``, positive.
+        energies: Logarithms of the losses L_l, (L,).
+        weighting: ``inverse``: omega_l ~ 1 / L_l, as in the paper. ``softmax``: omega_l ~ L_l^(-1 / temperature);
+            temperature 1 gives ``inverse``, and 2 / (number of LR values) gives the likelihood of Gaussian errors of
+            unknown variance. ``focal``: omega_l = -(1 - p_l)^2 log(p_l + 1e-3) as in the released program, where
+            p_l = (L_l - min L) / sum_m (L_m - min L).
+        temperature: Temperature of ``softmax``, positive.
 
     Returns:
-        (L,), non-negative; of sum 1 but for ``focal``, whose sum also sets the strength of the update.
+        (L,), non-negative. They sum to 1, except those of ``focal``, whose sum also sets the strength of the update.
     """
     if weighting == 'focal':
         losses = energies.exp()
@@ -41,30 +47,31 @@ def kernel_weights(energies: Tensor, weighting: str, temperature: float = 0.1) -
 
 
 def perturb(samples: Tensor, std: float, generator: torch.Generator) -> Tensor:
-    """Move samples (L, P) of the unit cube by Gaussian steps, reflected at its faces, so that moves are symmetric."""
+    """Move samples (L, P) of the unit cube by Gaussian steps; reflection at the faces keeps the moves symmetric."""
     moved = samples + std * torch.randn(samples.shape, generator=generator).to(samples)
     return ((moved + 1).remainder(2) - 1).abs()
 
 
 class RandomKernels:
-    """Draws samples round by round.
+    """Draws the samples of one image, round by round.
 
     Args:
         num_samples: Number L of samples.
         num_coordinates: Dimension P of the unit cube.
-        sampler: ``independent``: all are drawn afresh; ``metropolis``: L Markov chains, which follow the likelihood of
-            the current image; ``population``: half are drawn afresh, half around the good ones of the round before.
-        temperature: Of the likelihood that ``metropolis`` and ``population`` follow.
-        proposal_std: Step of the moves, as a share of each coordinate's range.
+        sampler: ``independent``: every round draws all samples afresh. ``metropolis``: L Markov chains that follow the
+            likelihood of the current image. ``population``: half of the samples are drawn afresh, the other half
+            around good samples of the round before.
+        temperature: Temperature of the likelihood that ``metropolis`` and ``population`` follow.
+        proposal_std: Standard deviation of the moves, as a share of each coordinate's range.
         generator: CPU generator.
-        device: Where samples go.
+        device: Device of the samples.
     """
 
     def __init__(
         self,
         num_samples: int,
         num_coordinates: int,
-        sampler: str,
+        sampler: Sampler,
         temperature: float,
         proposal_std: float,
         generator: torch.Generator,
@@ -78,8 +85,10 @@ class RandomKernels:
 
     @property
     def num_fresh(self) -> int:
-        """How many samples of the last round, the first ones, are independent of the rounds before; for ``metropolis``,
-        whose samples all depend on them, L."""
+        """How many samples of the last round, counted from the first, are independent of the rounds before.
+
+        For ``metropolis`` it is L, although all samples depend on the rounds before.
+        """
         return len(self.samples) // 2 if self.sampler == 'population' else len(self.samples)
 
     def fresh(self, num: int) -> Tensor:
@@ -87,10 +96,10 @@ class RandomKernels:
         return torch.rand(num, self.num_coordinates, generator=self.generator).to(self.device)
 
     def draw(self, judge: Judge) -> tuple[Tensor, Tensor]:
-        """Go on to the next round.
+        """Draw the samples of the next round.
 
         Args:
-            judge: Gives kernels and energies of samples, under the current image.
+            judge: Returns the kernels and the energies of samples, given the current image.
 
         Returns:
             Kernels (L, 1, K, K) and energies (L,) of ``self.samples``.
@@ -114,7 +123,7 @@ class RandomKernels:
         return torch.cat([self.fresh(num // 2), children])
 
     def _move_chains(self, judge: Judge) -> tuple[Tensor, Tensor]:
-        """Move every chain once; the image has changed, so its present sample is judged again beside its proposal."""
+        """Move every chain once. The image has changed, so the current samples are judged again with the proposals."""
         num = len(self.samples)
         moved = perturb(self.samples, self.proposal_std, self.generator)
         is_fresh = torch.rand(num, 1, generator=self.generator).to(moved) < FRESH_SHARE
@@ -127,3 +136,69 @@ class RandomKernels:
         self.samples = torch.where(accept.unsqueeze(1), proposals, self.samples)
         old_kernels, new_kernels = kernels.chunk(2)
         return torch.where(accept.view(-1, 1, 1, 1), new_kernels, old_kernels), torch.where(accept, new, old)
+
+
+@dataclass(frozen=True)
+class RandomKernelOptions:
+    """How an estimator draws and weighs random kernels.
+
+    Args:
+        weight: Factor on the loss of the RKS steps; 0 turns RKS off.
+        num_samples: Number L of random kernels.
+        weighting: See :func:`kernel_weights`.
+        temperature: Temperature of ``softmax`` weights and of the samplers.
+        sampler: See :class:`RandomKernels`.
+        proposal_std: See :class:`RandomKernels`.
+        kernel_family: A kernel family; or ``free``, which turns RKS off and uses the Gaussians for the warm-up only.
+        variance_range: Variances of the Gaussians, in squared HR pixels; None: ``default_variances``.
+        length_range: Lengths of motion paths and lines, in HR pixels; None: the family's default.
+        default_variances: Variances of the Gaussians in squared HR pixels, divided by the scale.
+
+    Raises:
+        ValueError: for a name that is not allowed, and for a range that is wrong or of another family.
+    """
+
+    weight: float
+    num_samples: int
+    weighting: Weighting
+    temperature: float
+    sampler: Sampler
+    proposal_std: float
+    kernel_family: Family
+    variance_range: tuple[float, float] | None
+    length_range: tuple[float, float] | None
+    default_variances: tuple[float, float]
+
+    def __post_init__(self) -> None:
+        for key, allowed in (('weighting', Weighting), ('sampler', Sampler), ('kernel_family', Family)):
+            if getattr(self, key) not in get_args(allowed):
+                raise ValueError(f'{key}: {getattr(self, key)!r} is not one of {", ".join(get_args(allowed))}')
+        self.build_family(Degradation(scale=4, kernel_size=19))  # a wrong range shows at any scale
+
+    @property
+    def has_rks(self) -> bool:
+        """Whether random kernels guide the kernel network once the image is looked at."""
+        return self.weight > 0 and self.kernel_family != 'free'
+
+    def check_moves(self, pke_weight: float) -> None:
+        """Raise a ValueError if neither RKS nor PKE, which has the weight ``pke_weight``, would move the kernel."""
+        if pke_weight == 0 and not self.has_rks:
+            raise ValueError('pke_weight: 0 is not allowed without RKS, since nothing would move the kernel')
+
+    def build_family(self, degradation: Degradation) -> KernelFamily:
+        """Build the family of the random kernels for one image."""
+        name = 'gaussian' if self.kernel_family == 'free' else self.kernel_family
+        ranges = {'variance_range': self.variance_range, 'length_range': self.length_range}
+        if name == 'gaussian' and self.variance_range is None:
+            ranges['variance_range'] = tuple(degradation.scale * bound for bound in self.default_variances)
+        return build_family(name, degradation.scale, degradation.kernel_size, degradation.centre, **ranges)
+
+    def start(self, num_coordinates: int, generator: torch.Generator, device: torch.device) -> RandomKernels:
+        """Start the rounds of one image; see :class:`RandomKernels` for the arguments."""
+        return RandomKernels(
+            self.num_samples, num_coordinates, self.sampler, self.temperature, self.proposal_std, generator, device
+        )
+
+    def weigh(self, energies: Tensor) -> Tensor:
+        """Weights of random kernels of the given energies, (L,) to (L,)."""
+        return kernel_weights(energies, self.weighting, self.temperature)

@@ -1,4 +1,4 @@
-"""What the estimators share that fit a parametrised kernel to the LR image and do nothing else."""
+"""What the estimators share that fit a parametrised kernel to the LR image by gradient descent."""
 
 import abc
 from collections.abc import Iterable
@@ -11,13 +11,30 @@ from dkp_plugin.physics.data_loss import data_loss
 from dkp_plugin.physics.degradation import Degradation
 
 
+def descend(optimizer: torch.optim.Optimizer, loss: Tensor) -> Tensor:
+    """Take one step on one loss alone: gradients that were accumulated before are dropped, and none are left.
+
+    Args:
+        optimizer: Optimizer of the parameters that the loss depends on.
+        loss: Scalar with its graph.
+
+    Returns:
+        The loss before the step, detached.
+    """
+    optimizer.zero_grad()
+    loss.backward()
+    optimizer.step()
+    optimizer.zero_grad()
+    return loss.detach()
+
+
 class ResidualDescent(KernelEstimator):
-    """Kernel that descends the LR residual by one step of Adam per call; a subclass says of what it is a function.
+    """Kernel that descends the LR residual, one Adam step per call; subclasses define how the kernel is parametrised.
 
     Args:
         lr: Learning rate of Adam.
-        ssim_iters: Calls of ``step`` with the residual 1 - SSIM, before the mean squared error takes over; should be
-            the restorer's own number.
+        ssim_iters: Calls of ``step`` that use 1 - SSIM as the residual; later calls use the mean squared error. Set it
+            to the restorer's own ``ssim_iters``.
     """
 
     def __init__(self, lr: float, ssim_iters: int) -> None:
@@ -26,14 +43,14 @@ class ResidualDescent(KernelEstimator):
 
     @abc.abstractmethod
     def start(self, generator: torch.Generator, device: torch.device) -> Iterable[Tensor]:
-        """Start on a new image, with ``self.degradation`` set; return the leaf tensors that are optimised."""
+        """Start on a new image, with ``self.degradation`` set, and return the leaf tensors to optimise."""
 
     @abc.abstractmethod
     def kernel(self) -> Tensor:
-        """The current kernel, (1, 1, K, K), non-negative, of sum 1, with its graph."""
+        """Return the current kernel, (1, 1, K, K), non-negative, of sum 1, with its graph."""
 
     def update(self) -> None:
-        """Take the step for which the gradients are ready."""
+        """Move the parameters along the gradients of the residual, which are ready."""
         self.optimizer.step()
 
     def reset(self, lq: Tensor, degradation: Degradation, generator: torch.Generator) -> None:

@@ -1,4 +1,4 @@
-"""The simplest estimator: a free logit for each pixel of the kernel, fitted to the LR image (a baseline of FKP)."""
+"""The simplest estimator, a baseline of the FKP paper: one free logit per kernel pixel, fitted to the LR image."""
 
 from collections.abc import Iterable
 
@@ -12,12 +12,12 @@ from dkp_plugin.estimators.residual_descent import ResidualDescent
 
 @ARCH_REGISTRY.register()
 class Softmax(ResidualDescent):
-    """Kernel of pixel logits that descends the LR residual; it starts uniform and knows nothing of kernels.
+    """Softmax of pixel logits that descends the LR residual. It starts uniform and has no prior on kernels.
 
     Args:
         lr: Learning rate of Adam.
-        ssim_iters: Calls of ``step`` with the residual 1 - SSIM, before the mean squared error takes over; should be
-            the restorer's own number.
+        ssim_iters: Calls of ``step`` that use 1 - SSIM as the residual; later calls use the mean squared error. Set it
+            to the restorer's own ``ssim_iters``.
     """
 
     def __init__(self, lr: PositiveFloat = 5e-2, ssim_iters: NonNegativeInt = 400) -> None:

@@ -2,6 +2,7 @@
 
 import difflib
 import inspect
+import logging
 from collections.abc import Iterable, Mapping
 from typing import Any, TypeVar, get_args
 
@@ -93,6 +94,10 @@ def get_registered(registry: Registry, options: Mapping[str, Any], where: str, k
 def build_network(options: Mapping[str, Any], where: str, kind: type) -> Any:
     """Build an estimator or a restorer as BasicSR's ``build_network`` does, with readable errors.
 
+    A class whose option keys have changed may define a class method ``translate(options) -> (options, note)``. It gets
+    the block and returns it in today's form, perhaps with another ``type``, and a note that names the new form, or
+    None if nothing has changed. The note is logged, once in a run: while options are checked nothing is logged yet.
+
     Args:
         options: A block ``network_k`` or ``network_g``: ``type`` and constructor arguments.
         where: Names the block in the message.
@@ -102,6 +107,11 @@ def build_network(options: Mapping[str, Any], where: str, kind: type) -> Any:
         OptionError: for an unknown type, an unknown or missing key, or a value that the constructor refuses.
     """
     constructor = get_registered(ARCH_REGISTRY, options, where, kind)
+    if hasattr(constructor, 'translate'):
+        options, note = constructor.translate(options)
+        constructor = get_registered(ARCH_REGISTRY, options, where, kind)
+        if note is not None:
+            logging.getLogger('basicsr').info(f'{where}: {note}')
     parameters = {
         name: parameter
         for name, parameter in inspect.signature(constructor).parameters.items()

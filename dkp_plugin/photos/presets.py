@@ -70,7 +70,7 @@ class Method:
 
 METHODS = {
     'diff-dkp': Method(
-        {'type': 'DKP', 'likelihood': 'evidence'},
+        {'type': 'EvidenceDKP'},
         DIFFUSION,
         FAMILIES,
         has_family=True,

@@ -4,6 +4,7 @@ import io
 from collections import deque
 from types import SimpleNamespace
 
+import numpy as np
 import pytest
 import torch
 from basicsr.utils.registry import ARCH_REGISTRY
@@ -19,7 +20,7 @@ from dkp_plugin.restorers.base import Restorer
 KINDS = [
     ('DKP', {'num_units': 9, 'warmup_iters': 2}),
     ('DKP', {'num_units': 9, 'warmup_iters': 2, 'sampler': 'metropolis'}),
-    ('DKP', {'num_units': 9, 'warmup_iters': 2, 'likelihood': 'evidence', 'num_samples': 6, 'pke_iters': 2}),
+    ('EvidenceDKP', {'num_units': 9, 'warmup_iters': 2, 'num_samples': 6, 'pke_iters': 2}),
     ('FKP', {'freeze_iters': 1}),
     ('DoubleDIP', {'num_units': 9}),
     ('KernelGAN', {'num_iter': 2, 'num_feat': 4, 'crop_size': 27}),
@@ -130,3 +131,24 @@ def test_trained_networks_do_not_travel():
     frozen = torch.nn.Linear(2, 2).requires_grad_(False)
     state = take(SimpleNamespace(net=frozen, scale=2))
     assert state == {'net': '__unchanged__', 'scale': 2}
+
+
+class Counter:
+    """An object of somebody's own."""
+
+    def __init__(self):
+        self.count, self.mean = 0, torch.zeros(2)
+
+
+def test_what_the_tutorial_says_of_attributes():
+    def reset():
+        return SimpleNamespace(array=np.zeros(2), set={1}, counter=Counter(), pair=(1, 2), cache=None)
+
+    saved, resumed = reset(), reset()
+    saved.array, saved.set, saved.pair, saved.added = np.ones(2), {2}, (3, 4), (5, torch.ones(1))
+    saved.counter.count, saved.counter.mean = 7, torch.ones(2)
+    saved.cache = 2 * torch.ones(1, requires_grad=True)  # has a graph
+    put(resumed, through_a_file(take(saved)))
+    assert resumed.array.tolist() == [0, 0] and resumed.set == {1} and resumed.cache is None
+    assert resumed.counter.count == 7 and resumed.counter.mean.tolist() == [1, 1]
+    assert resumed.pair == (3, 4) and resumed.added == [5, torch.ones(1)]

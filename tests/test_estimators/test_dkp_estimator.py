@@ -1,25 +1,16 @@
 import itertools
-import math
 
 import pytest
 import torch
 
+from dkp_plugin.estimators.base import KernelEstimator
 from dkp_plugin.estimators.dkp_estimator import DKP, residuals
+from dkp_plugin.estimators.evidence_dkp_estimator import EvidenceDKP
+from dkp_plugin.host.errors import OptionError
+from dkp_plugin.host.schema import build_network
 from dkp_plugin.physics.degradation import Degradation
-from dkp_plugin.physics.error_spectrum import power_law
-from dkp_plugin.physics.evidence import FrequencyGrid, negative_log_evidence
-from dkp_plugin.physics.kernel_families import build_family
 
 DEGRADATION = Degradation(scale=2, kernel_size=11)
-
-
-@pytest.fixture
-def scene(rng):
-    """A random image, its true kernel and its LR image."""
-    family = build_family('gaussian', 2, 11, DEGRADATION.centre)
-    x = torch.rand(1, 3, 48, 40, generator=rng)
-    kernel = family.render(torch.tensor([[0.8, 0.2, 0.3]]))
-    return x, kernel, DEGRADATION.A(x, kernel)
 
 
 def test_residuals_are_those_of_each_kernel_alone(scene, rng):
@@ -107,135 +98,7 @@ def test_gradients_of_a_round_accumulate_until_the_residual_step(scene):
     assert moved == [True, False, True, False, False, True]  # RKS at calls 1 and 6, the residual at call 3
 
 
-@pytest.fixture
-def denoised_scene(rng):
-    """A random field, denoised by the Wiener filter as in a reverse diffusion step, its true kernel and LR image."""
-    power = 0.04 * power_law(torch.fft.fftfreq(48), torch.fft.fftfreq(40), torch.tensor([2.0]))[0]
-    x, noise = torch.randn(2, 1, 3, 48, 40, generator=rng)
-    x, sigma = torch.fft.ifft2(torch.fft.fft2(x) * power.sqrt()).real, 0.5
-    z = torch.fft.ifft2(torch.fft.fft2(x + sigma * noise) * power / (power + sigma**2)).real
-    kernel = build_family('gaussian', 2, 11, DEGRADATION.centre, variance_range=(0.5, 5)).render(
-        torch.tensor([[0.6, 0.2, 0.3]])
-    )
-    lq = DEGRADATION.A(x, kernel)
-    return z, kernel, lq + DEGRADATION.noise_variance**0.5 * torch.randn(lq.shape, generator=rng)
-
-
-def errors_of_the_kernel(scene, calls, **options):
-    """Squared error of the kernel before and after some calls of step, the estimator and its last losses."""
-    z, kernel, lq = scene
-    estimator = DKP(num_units=100, warmup_iters=50, **options)
-    estimator.reset(lq, DEGRADATION, torch.Generator().manual_seed(0))
-    before = (estimator() - kernel).square().mean().item()
-    for _ in range(calls):
-        losses = estimator.step(z)
-    return before, (estimator() - kernel).square().mean().item(), estimator, losses
-
-
-def test_evidence_finds_the_kernel_in_spite_of_an_imperfect_image(denoised_scene):
-    before, after, estimator, losses = errors_of_the_kernel(denoised_scene, 30, likelihood='evidence')
-    assert after < 0.1 * before
-    assert losses.keys() == {'l_k_rks', 'l_k_evidence'}
-    assert estimator.expected_psnr() > -10 * math.log10(before)
-
-
-def test_expected_psnr_is_that_of_the_uniform_samples_under_tempered_weights(denoised_scene):
-    z, _, lq = denoised_scene
-    estimator = DKP(likelihood='evidence', num_samples=6, num_units=20, warmup_iters=1, memory=0.0)
-    estimator.reset(lq, DEGRADATION, torch.Generator().manual_seed(0))
-    for _ in range(2):
-        estimator.step(z)
-    kernels = estimator.family.render(estimator.random.samples[:3, :3]).double()
-    weights = (-estimator.random.energies[:3].double() / 0.1).exp()
-    weights = (weights / weights.sum()).tolist()
-    mean = sum(w * k for w, k in zip(weights, kernels, strict=True))
-    variance = sum(w * (k - mean) ** 2 for w, k in zip(weights, kernels, strict=True)).mean().item()
-    assert estimator.expected_psnr() == pytest.approx(-10 * math.log10(variance), abs=1e-3)
-
-
-def test_one_sample_has_no_spread(denoised_scene):
-    z, _, lq = denoised_scene
-    estimator = DKP(likelihood='evidence', num_samples=1, num_units=20, warmup_iters=1)
-    estimator.reset(lq, DEGRADATION, torch.Generator().manual_seed(0))
-    estimator.step(z)
-    assert estimator.expected_psnr() is None
-
-
-def test_residual_is_led_astray_by_an_imperfect_image(denoised_scene):
-    """The same sampler and network under both likelihoods."""
-    options = {
-        'num_samples': 64,
-        'weighting': 'softmax',
-        'temperature': 0.01,
-        'sampler': 'population',
-        'proposal_std': 0.05,
-        'variance_range': (0.2, 8.0),
-        'lr': 1e-3,
-    }
-    residual = {'rks_weight': 1e4, 'rks_interval': 1, 'residual_interval': 1, 'ssim_iters': 0}
-    _, by_evidence, *_ = errors_of_the_kernel(denoised_scene, 30, likelihood='evidence', **options)
-    _, by_residual, *_ = errors_of_the_kernel(denoised_scene, 300, **options, **residual)
-    assert by_evidence < 0.2 * by_residual
-
-
-def test_rounds_of_random_kernels_per_call(denoised_scene):
-    """Six on the first image, to get from uniform samples to good ones, and as many as are asked for on the others."""
-    z, _, lq = denoised_scene
-    estimator = DKP(likelihood='evidence', num_samples=4, num_units=20, warmup_iters=1, rks_rounds=3)
-    estimator.reset(lq, DEGRADATION, torch.Generator().manual_seed(0))
-    rounds = []
-    for _ in range(3):
-        estimator.step(z)
-        rounds.append(estimator.random.rounds)
-    assert rounds == [6, 9, 12]
-
-
-def test_free_kernels_descend_the_evidence_alone(denoised_scene):
-    before, after, estimator, losses = errors_of_the_kernel(
-        denoised_scene, 30, likelihood='evidence', kernel_family='free', pke_weight=1.0
-    )
-    assert after < 0.5 * before
-    assert losses.keys() == {'l_k_evidence'} and estimator.expected_psnr() is None
-    z, kernel, lq = denoised_scene
-    grid = FrequencyGrid(lq, 2)
-    spectra = power_law(grid.rows, grid.columns, torch.tensor([1.5]))
-    judged = [
-        negative_log_evidence(z, lq, k, spectra, DEGRADATION.noise_variance, grid).item()
-        for k in (torch.full_like(kernel, 1 / 121), estimator())
-    ]
-    assert judged[1] < judged[0]
-
-
-def test_loss_of_the_evidence_is_that_of_the_best_spectrum_drawn(denoised_scene):
-    z, _, lq = denoised_scene
-    options = {'error_exponents': (1.0, 2.0), 'error_stretch': 0.5, 'num_samples': 8}
-    estimator = DKP(likelihood='evidence', kernel_family='free', num_units=20, warmup_iters=5, pke_iters=1, **options)
-    estimator.reset(lq, DEGRADATION, torch.Generator().manual_seed(0))
-    kernel, grid = estimator(), FrequencyGrid(lq, 2)
-    loss = estimator.step(z)['l_k_evidence'].item()
-    judged = []
-    for p, a, b in estimator.random.samples:  # of the unit cube
-        law = power_law(grid.rows, grid.columns, (1 + p).view(1), torch.stack([a - 0.5, b - 0.5])[None])
-        judged.append(negative_log_evidence(z, lq, kernel, law, DEGRADATION.noise_variance, grid).item())
-    assert len(judged) == 8 and loss == pytest.approx(min(judged), rel=1e-4)
-
-
-@pytest.mark.parametrize('kernel_family', ['gaussian', 'motion', 'line', 'free'])
-def test_evidence_with_every_family_depends_on_the_generator_alone(denoised_scene, kernel_family):
-    z, _, lq = denoised_scene
-    kernels = []
-    for seed in (0, 0, 1):
-        torch.manual_seed(len(kernels))  # the global generator must not matter
-        estimator = DKP(likelihood='evidence', kernel_family=kernel_family, num_samples=4, num_units=20, warmup_iters=2)
-        estimator.reset(lq, DEGRADATION, torch.Generator().manual_seed(seed))
-        for _ in range(3):
-            estimator.step(z)
-        kernels.append(estimator())
-    assert torch.equal(kernels[0], kernels[1]) and not torch.equal(kernels[0], kernels[2])
-    assert kernels[0].shape == (1, 1, 11, 11) and kernels[0].min() >= 0
-    assert kernels[0].sum().item() == pytest.approx(1, abs=1e-5)
-
-
+@pytest.mark.parametrize('network', [DKP, EvidenceDKP])
 @pytest.mark.parametrize(
     ('options', 'message'),
     [
@@ -247,6 +110,50 @@ def test_evidence_with_every_family_depends_on_the_generator_alone(denoised_scen
         ({'kernel_family': 'disc'}, "kernel_family: 'disc' is not one of gaussian, motion, line, free"),
     ],
 )
-def test_wrong_names_are_refused_at_once(options, message):
+def test_wrong_names_are_refused_at_once(network, options, message):
     with pytest.raises(ValueError, match=message):
-        DKP(**options)
+        network(**options)
+
+
+@pytest.mark.parametrize('network', [DKP, EvidenceDKP])
+@pytest.mark.parametrize('key', ['weighting', 'sampler', 'kernel_family'])
+def test_option_files_offer_the_names_that_are_allowed(network, key):
+    with pytest.raises(OptionError, match=rf"^network_k: {key}: 'x' is not allowed: input should be '\w+', '\w+'"):
+        build_network({'type': network.__name__, key: 'x'}, 'network_k', KernelEstimator)
+
+
+@pytest.mark.parametrize(
+    ('old', 'network', 'note'),
+    [
+        ({'likelihood': 'evidence', 'num_units': 9, 'memory': 0.5}, EvidenceDKP, 'is now type: EvidenceDKP'),
+        ({'likelihood': 'residual', 'num_units': 9}, DKP, 'is now type: DKP;'),
+        ({'num_units': 9}, DKP, None),
+    ],
+)
+def test_old_option_files_build_what_they_did_and_one_line_names_the_new_form(old, network, note, caplog):
+    options = {'type': 'DKP'} | old
+    with caplog.at_level('INFO', logger='basicsr'):
+        estimator = build_network(options, 'network_k', KernelEstimator)
+    assert type(estimator) is network and estimator.num_units == 9
+    assert getattr(estimator, 'memory', 0.5) == 0.5
+    assert options == {'type': 'DKP'} | old  # the records keep what the file says
+    lines = [record.getMessage() for record in caplog.records]
+    assert len(lines) == (note is not None)
+    assert all(line.startswith('network_k: type: DKP with likelihood: ') and note in line for line in lines)
+
+
+@pytest.mark.parametrize(
+    ('options', 'message'),
+    [
+        ({'type': 'DKP', 'pke_iters': 3}, 'pke_iters: unknown key of DKP, did you mean'),
+        ({'type': 'DKP', 'memory': 0.5}, 'memory: unknown key of DKP, allowed: .*centre_weight'),
+        ({'type': 'DKP', 'likelihood': 'residual', 'rks_rounds': 3}, 'rks_rounds: unknown key of DKP'),
+        ({'type': 'DKP', 'likelihood': 'evidence', 'ssim_iters': 3}, 'ssim_iters: unknown key of EvidenceDKP'),
+        ({'type': 'DKP', 'likelihood': 'evidenc'}, 'likelihood: unknown key of DKP'),
+        ({'type': 'EvidenceDKP', 'centre_weight': 1.0}, 'centre_weight: unknown key of EvidenceDKP, did you mean'),
+        ({'type': 'EvidenceDKP', 'likelihood': 'evidence'}, 'likelihood: unknown key of EvidenceDKP'),
+    ],
+)
+def test_options_of_the_other_method_are_refused(options, message):
+    with pytest.raises(OptionError, match=f'^network_k: {message}'):
+        build_network(options, 'network_k', KernelEstimator)

@@ -26,7 +26,7 @@ def run(estimator, seed, steps=6):
 
 
 def test_there_are_estimators():
-    assert 'DKP' in ESTIMATORS
+    assert {'DKP', 'EvidenceDKP'} <= set(ESTIMATORS)
 
 
 @pytest.mark.parametrize('name', ESTIMATORS)

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import scipy.io
 import torch
 import yaml
 
@@ -33,6 +34,18 @@ def benchmark(tmp_path: Path) -> Path:
         write_image(tmp_path / 'data/LR' / f'{name}.png', (lq * 255).round().clamp(0, 255).numpy().astype(np.uint8))
         write_kernel(tmp_path / 'data/kernels' / f'{name}.mat', kernels[index : index + 1], 'aligned', SCALE)
     return tmp_path / 'data'
+
+
+@pytest.fixture
+def naive_kernel_psnr(benchmark: Path) -> dict[str, float]:
+    """Mean kernel PSNR on the tiny benchmark of two kernels that know nothing of the image."""
+    uniform, delta = np.full((11, 11), 1 / 121), np.zeros((11, 11))
+    delta[5:7, 5:7] = 1 / 4  # the centre of the convention aligned at x2 is 5.5
+    true_kernels = [scipy.io.loadmat(benchmark / 'kernels' / f'{name}.mat')['Kernel'] for name in NAMES]
+    return {
+        name: float(np.mean([-10 * np.log10(np.mean((kernel - true) ** 2)) for true in true_kernels]))
+        for name, kernel in (('uniform', uniform), ('delta', delta))
+    }
 
 
 @pytest.fixture

@@ -38,8 +38,16 @@ WRONG_OPTIONS = [
     ('network_k:num_samples', 0, 'network_k: num_samples: 0 is not allowed: input should be greater than 0'),
     ('network_g:lr', -1, 'network_g: lr: -1 is not allowed: input should be greater than 0'),
     ('network_k', {'type': 'KeylessEstimator', 'args': 1}, 'args: unknown key of KeylessEstimator, allowed: none'),
-    ('network_k:weighting', 'soft', "network_k: weighting: 'soft' is not one of inverse, focal, softmax"),
-    ('network_k:kernel_family', 'disc', "network_k: kernel_family: 'disc' is not one of gaussian, motion, line"),
+    (
+        'network_k:weighting',
+        'soft',
+        "network_k: weighting: 'soft' is not allowed: input should be 'inverse', 'focal' or 'softmax'",
+    ),
+    (
+        'network_k:kernel_family',
+        'disc',
+        "network_k: kernel_family: 'disc' is not allowed: input should be 'gaussian', 'motion', 'line'",
+    ),
     ('network_g:precision', 'fp8', "network_g: precision: 'fp8' is not one of auto, float32, bf16"),
     ('scale', 5, 'scale: 5 is not allowed: input should be 2, 3, 4 or 8'),
     ('degradation', {'kernel_size': 12}, 'degradation: kernel_size: 12 is not an odd number of at least 3'),

@@ -94,7 +94,11 @@ BROKEN = [
     ),
     ('type: DKP', 'typ: DKP', '{file}:21: network_k: missing key type'),
     ('type: DKP', 'type: DPK', '{file}:22: network_k: type: DPK is unknown, did you mean DKP?'),
-    ('softmax', 'soft', "{file}:23: network_k: weighting: 'soft' is not one of inverse, focal, softmax"),
+    (
+        'softmax',
+        'soft',
+        "{file}:23: network_k: weighting: 'soft' is not allowed: input should be 'inverse', 'focal' or 'softmax'",
+    ),
     ('warmup_iters', 'warm_iters', '{file}:24: network_k: warm_iters: unknown key of DKP, did you mean warmup_iters?'),
     ('num_feat: 4', 'num_feat: four', "{file}:28: network_g: num_feat: 'four' is not allowed: input should be a valid"),
     ('5e-3', '-5e-3', '{file}:29: network_g: lr: -0.005 is not allowed: input should be greater than 0'),

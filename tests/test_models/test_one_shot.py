@@ -30,18 +30,22 @@ def test_closed_form_gains_by_the_true_kernel(means):
     assert oracle['psnr'] > means({'type': 'FixedKernel', 'source': 'delta'}, {'type': 'ClosedForm'})['psnr']
 
 
-def test_kernelgan_hands_its_kernel_to_closed_form(means):
-    assert means(KERNELGAN, {'type': 'ClosedForm'})['kernel_psnr'] > 20
+def test_kernelgan_hands_its_kernel_to_closed_form(means, naive_kernel_psnr):
+    """After two steps the kernel is still close to the bicubic one of the start, which suits the benchmark better."""
+    found = means(KERNELGAN, {'type': 'ClosedForm'})['kernel_psnr']
+    assert found > max(naive_kernel_psnr.values()) + 1
 
 
-def test_kernelgan_hands_its_kernel_to_usrnet(means, tmp_path):
+def test_kernelgan_hands_its_kernel_to_usrnet(means, naive_kernel_psnr, tmp_path):
     weights = tmp_path / 'usrnet.pth'
     torch.save(USRNetwork(2, (2, 3, 4, 5), num_blocks=1, num_units=4).state_dict(), weights)
-    assert means(KERNELGAN, {'type': 'USRNet'}, pretrain_network_g=str(weights))['kernel_psnr'] > 20
+    found = means(KERNELGAN, {'type': 'USRNet'}, pretrain_network_g=str(weights))['kernel_psnr']
+    assert found > max(naive_kernel_psnr.values()) + 1
 
 
-def test_bsrdm_follows_the_image_of_dip(means, options):
-    assert means({'type': 'BSRDM'}, options['network_g'])['kernel_psnr'] > 20
+def test_bsrdm_follows_the_image_of_dip(means, options, naive_kernel_psnr):
+    found = means({'type': 'BSRDM'}, options['network_g'])['kernel_psnr']
+    assert found > max(naive_kernel_psnr.values()) + 2
 
 
 def test_usrnet_without_weights_is_told_before_any_work(options, run_test, tmp_path, capsys):

@@ -15,7 +15,6 @@ from dkp_plugin.estimators.base import KernelEstimator
 from dkp_plugin.host.errors import UserError
 from dkp_plugin.restorers.base import Restorer
 
-TRAINED_IN_RESET = ('KernelGAN',)  # networks that live, and take minutes, within reset: not counted
 PROBE_SIZE = 256  # side, in HR pixels, of the image that the networks are built for
 FLOPS_NOTE = (
     f'FLOPs: multiply-adds of the networks in one step, forward, for a result of {PROBE_SIZE}x{PROBE_SIZE} pixels; '
@@ -43,14 +42,14 @@ def measure_complexity(options: Mapping[str, Any]) -> Complexity:
         options: Content of an option file.
 
     Returns:
-        The counts, unknown if the networks cannot be built here, for want of a weight file, say, or if they belong to
-        ``TRAINED_IN_RESET``.
+        The counts; unknown if the networks cannot be built here, for example without a weight file, or if the estimator
+        trains networks within ``reset``, which takes minutes and leaves nothing to count.
     """
-    if options['network_k'].get('type') in TRAINED_IN_RESET:
-        return Complexity()
     try:
         plan = Restoration(dict(options) | {'num_gpu': 0}, 'cpu')
         estimator, restorer, scale = plan.estimator, plan.restorer, plan.degradation.scale
+        if estimator.trains_in_reset:
+            return Complexity()
         networks = [network for network in (estimator, restorer, plan.final_restorer) if network is not None]
         lq = torch.full((1, 3, PROBE_SIZE // scale, PROBE_SIZE // scale), 0.5)
         if estimator.needs_truth:

@@ -56,7 +56,7 @@ def test_zssr_by_hand(workshop):
 @pytest.mark.parametrize('restorer', ['Diffusion', 'DIP'])
 def test_methods_as_they_come(workshop, restorer):
     options = {'alternation': {'num_iter': 2}} if restorer == 'DIP' else {}
-    network_k = {'type': 'DKP', 'likelihood': 'evidence' if restorer == 'Diffusion' else 'residual', 'num_samples': 4}
+    network_k = {'type': 'EvidenceDKP' if restorer == 'Diffusion' else 'DKP', 'num_samples': 4}
     complexity = measured(workshop, network_k, {'type': restorer}, **options)
     assert complexity.num_parameters > 1e6 and complexity.flops > 1e9
 

@@ -1,0 +1,52 @@
+import pytest
+import torch
+
+from dkp_plugin.estimators.kernel_network import KernelNetwork, warm_up
+from dkp_plugin.physics.kernel_families import build_family
+
+CPU = torch.device('cpu')
+
+
+def test_parameters_by_hand_and_the_noise_is_not_among_them(rng):
+    network = KernelNetwork(5, num_layers=2, num_units=7, generator=rng, device=CPU)
+    # 200 numbers to 7, to 7, to 25, each layer with a bias
+    assert sum(parameter.numel() for parameter in network.parameters()) == 201 * 7 + 8 * 7 + 8 * 25
+    assert network.code.shape == (1, 200) and not network.code.requires_grad
+
+
+def test_the_kernel_is_a_function_of_the_generator_alone(rng):
+    kernels = []
+    for seed in (0, 0, 1):
+        torch.manual_seed(len(kernels))  # the global generator must not matter
+        network = KernelNetwork(5, 1, 7, torch.Generator().manual_seed(seed), CPU)
+        kernels.append(network.kernel())
+        assert torch.equal(kernels[-1], network.kernel())  # the noise stays the same
+    assert torch.equal(kernels[0], kernels[1]) and not torch.equal(kernels[0], kernels[2])
+    assert kernels[0].shape == (1, 1, 5, 5) and kernels[0].min() >= 0 and kernels[0].requires_grad
+    assert kernels[0].sum().item() == pytest.approx(1, abs=1e-6)
+
+
+def warmed_up(num_iter, generator, num_samples=8):
+    network = KernelNetwork(9, 1, 50, torch.Generator().manual_seed(0), CPU)
+    optimizer = torch.optim.Adam(network.parameters(), lr=1e-3)
+    warm_up(network, optimizer, build_family('line', 2, 9, 4.5), num_samples, num_iter, generator)
+    return network.kernel().detach()
+
+
+def test_warm_up_approaches_the_mean_of_the_family():
+    family = build_family('line', 2, 9, 4.5)
+    # the mean over length and angle, by a grid of midpoints
+    grid = (torch.arange(64) + 0.5) / 64
+    mean = family.render(torch.cartesian_prod(grid, grid)).mean(0)
+    start, end = (warmed_up(num, torch.Generator().manual_seed(1)) for num in (0, 400))
+    assert (end - mean).square().sum() < 0.02 * (start - mean).square().sum()
+
+
+@pytest.mark.parametrize('num_iter', [0, 3])
+def test_warm_up_draws_what_its_kernels_need_and_no_more(num_iter):
+    """Results of fixed seeds hang on it."""
+    generator, twin = (torch.Generator().manual_seed(1) for _ in range(2))
+    warmed_up(num_iter, generator)
+    for _ in range(num_iter):
+        torch.rand(8, 2, generator=twin)  # length and angle
+    assert torch.equal(generator.get_state(), twin.get_state())
