@@ -1,6 +1,6 @@
 """Compare option files in one report: run those that have no complete results yet, take the results of the others.
 
-    python scripts/compare.py options/test/DIPDKP_Set5_x4.yml options/test/DIPFKP_Set5_x4.yml --out comparison
+    python scripts/compare.py options/test/DIPDKP_gaussian_x4.yml options/test/DIPFKP_gaussian_x4.yml --out comparison
     python scripts/compare.py --suite paper-x4 --out comparison --seeds 0 1 2
 
 Writes report.html, report.md, report.json and report.csv. Results are looked for, and go to, results/<name>. The

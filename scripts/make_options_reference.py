@@ -143,6 +143,7 @@ WORDS = {
     },
     'an entry of option_files': {
         'file': 'An option file.',
+        'only': 'Names of the data sets to run; by default all.',
         'variants': 'By name, what changes in the file; a block that names a `type` replaces the one that is there.',
     },
 }

@@ -119,7 +119,7 @@ class Records:
             'images': self.images,
             'means': self.means(),
             'protocol': protocol(self.metric_options),
-            'options_hash': options_hash(self.opt),
+            'options_hash': options_hash(self.opt, self.dataset_name),
             'versions': {'dkp_plugin': __version__, **versions},
         }
         write_json(self.results_root / 'metrics' / f'{self.dataset_name}.json', content)

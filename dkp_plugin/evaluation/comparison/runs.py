@@ -266,7 +266,7 @@ def read_metrics(run: Run, data_set: str) -> dict[str, Any]:
     path = run.folder / 'metrics' / f'{data_set}.json'
     try:
         content = json.loads(path.read_text(encoding='utf-8'))
-        if content['options_hash'] != options_hash(run.options):
+        if content['options_hash'] != options_hash(run.options, data_set):
             return {}
         differences = protocol_differences(content['protocol'], protocol(run.metrics))
     except (OSError, ValueError, KeyError, TypeError):  # none, or cut off in the middle: to be made again

@@ -76,7 +76,7 @@ class Workshop:
             'images': records,
             'means': {},
             'protocol': protocol(options['val']['metrics']),
-            'options_hash': options_hash(options),
+            'options_hash': options_hash(options, options['datasets']['test_1']['name']),
             'versions': {'torch': '2.0'},
         }
         root = self.folder / 'results' / options['name']

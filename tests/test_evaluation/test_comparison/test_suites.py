@@ -57,6 +57,25 @@ def test_variants_become_option_files(workshop):
     assert option_files(None, [Path('a.yml')] * 2, Path('out')) == [Path('a.yml')]
 
 
+def test_a_suite_chooses_data_sets(workshop):
+    options = workshop.options('one')
+    options['datasets'] |= {key: options['datasets']['test_1'] | {'name': key} for key in ('test_2', 'test_3')}
+    workshop.write_options(options)
+    write_suite(
+        'option_files:\n'
+        '  - {file: one.yml, only: [Tiny, test_3]}\n'
+        '  - {file: one.yml, only: [Tiny], variants: {delta: {network_k: {source: delta}}}}\n'
+    )
+    files = option_files('small', [], Path('out'))
+    assert files == [Path('out/one.yml'), Path('out/one_delta.yml')]
+    all_methods, delta = (yaml.safe_load(file.read_text()) for file in files)
+    assert list(all_methods['datasets']) == ['test_1', 'test_3'] and all_methods['name'] == 'one'
+    assert list(delta['datasets']) == ['test_1'] and delta['name'] == 'one_delta'
+    write_suite('option_files: [{file: one.yml, only: [Tyni]}]')
+    with pytest.raises(OptionError, match=r'one\.yml: --only Tyni: no data set of this name, allowed: Tiny, '):
+        option_files('small', [], Path('out'))
+
+
 @pytest.mark.parametrize(
     ('text', 'message'),
     [
@@ -64,10 +83,13 @@ def test_variants_become_option_files(workshop):
         ('option_files: []', 'not a list of option files'),
         ('option_files: [3]', 'not a list of option files'),
         ('files: [one.yml]', 'not a list of option files'),
-        ('- one.yml', 'not a list of option files'),
-        ('option_files: [', r'^options.suites.small.yml: .*$'),
+        ('- one.yml', 'small.yml: not a BasicSR option file: it holds no keys'),
+        ('option_files: [', r'^options.suites.small.yml:1: .*$'),
         ('option_files: [{file: one.yml, variants: {a/b: }}]', 'option_files: 0: .*a/b.*is not allowed: string should'),
-        ('option_files: [a.yml, {file: one.yml, variant: {}}]', 'option_files: 1: variant: unknown key, did you mean'),
+        (
+            'option_files:\n- a.yml\n- {file: one.yml, variant: {}}',
+            r'small.yml:3: option_files: 1: variant: unknown key, did you mean',
+        ),
         ('option_files: [{file: one.yml, variants: {a: 3}}]', 'variants:a: 3 is not allowed'),
         ('option_files: [{variants: {a: }}]', 'option_files: 0: file: missing'),
     ],
