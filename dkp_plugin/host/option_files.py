@@ -235,7 +235,7 @@ def complete_options(opt: dict[str, Any], args: argparse.Namespace, root: Path, 
 
     Returns:
         ``opt``, with ``phase`` and ``scale`` in each data set, the results' folders in ``path``, ``dist``, ``rank``,
-        ``val: save_img``, ``world_size``, ``manual_seed``, ``auto_resume`` and ``is_train``.
+        ``val: save_img`` and ``suffix``, ``world_size``, ``manual_seed``, ``auto_resume`` and ``is_train``.
 
     Raises:
         OptionError: for a file that lacks what BasicSR takes for granted, or has something else in its place.
@@ -268,7 +268,7 @@ def complete_options(opt: dict[str, Any], args: argparse.Namespace, root: Path, 
     path |= {'log': str(folder), 'visualization': str(folder / 'visualization')}
     if not is_train:
         path['results_root'] = str(folder)
-        opt['val'] = {'save_img': True} | (opt.get('val') or {})  # BasicSR's pipeline reads it bare
+        opt['val'] = {'save_img': True, 'suffix': None} | (opt.get('val') or {})  # BasicSR's pipeline reads it bare
         return opt
     path |= {'experiments_root': str(folder)}
     path |= {name: str(folder / name) for name in ('models', 'training_states')}

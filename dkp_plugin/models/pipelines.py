@@ -13,13 +13,13 @@ from typing import Any
 from basicsr.utils import check_resume, get_time_str
 from basicsr.utils.options import dict2str
 
+from dkp_plugin.evaluation.checks import check_options
 from dkp_plugin.host.errors import UserError
 from dkp_plugin.host.interruption import Interrupted, stopping_gently
 from dkp_plugin.host.option_files import choose_data_sets, complete_options, parse_arguments, read_option_file
 from dkp_plugin.host.processes import process_group
 from dkp_plugin.io.weight_files import read_weights
 from dkp_plugin.models.blind_sr_model import BlindSRModel
-from dkp_plugin.models.checks import check_options
 
 EXIT_FAILED_IMAGES, EXIT_USER_ERROR, EXIT_INTERRUPTED = 1, 2, 130
 KEPT_BY_TEST = 'what is finished is kept, the same command goes on from there'

@@ -87,7 +87,7 @@ def test_nearest_ignores_case_and_lists_everything_else():
 
 
 def test_a_network_of_another_kind_is_no_restorer():
-    with pytest.raises(OptionError, match='network_g: type: DKP is unknown'):
+    with pytest.raises(OptionError, match='network_g: type: DKP is not a Restorer; allowed: Bicubic, ClosedForm, '):
         build_network({'type': 'DKP'}, 'network_g', Restorer)
 
 

@@ -158,7 +158,7 @@ def test_no_file_is_read_by_an_unsafe_loader():
 
 
 def test_images_are_saved_unless_a_test_says_otherwise(tmp_path):
-    assert complete(minimal(path={}), tmp_path)['val'] == {'save_img': True}
+    assert complete(minimal(path={}), tmp_path)['val'] == {'save_img': True, 'suffix': None}
     assert complete(minimal(path={}, val={'save_img': False, 'pbar': True}), tmp_path)['val']['save_img'] is False
 
 

@@ -106,6 +106,10 @@ class Workshop:
         ]
         return self.write_metrics(options, records)
 
+    def write_image_of(self, run: str, name: str, shape: tuple[int, ...] = (32, 40, 3)) -> None:
+        """A restored image as BasicSR's models save it."""
+        write_image(self.folder / f'results/{run}/visualization/Tiny/{name}_{run}.png', np.zeros(shape, np.uint8))
+
     def seeded(self, options: dict, seed: int) -> dict:
         """Options as ``--seeds`` changes them."""
         return copy.deepcopy(options) | {'name': f'{options["name"]}_seed{seed}', 'manual_seed': seed}

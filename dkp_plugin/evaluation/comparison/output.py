@@ -9,9 +9,9 @@ from typing import Any
 
 from dkp_plugin.evaluation.comparison.charts import HEIGHT, WIDTH, make_charts, read_progress
 from dkp_plugin.evaluation.comparison.complexity import FLOPS_NOTE, Complexity
-from dkp_plugin.evaluation.comparison.pictures import CURVE_HEIGHT, CURVE_WIDTH, gallery
+from dkp_plugin.evaluation.comparison.pictures import gallery
 from dkp_plugin.evaluation.comparison.published import published_note
-from dkp_plugin.evaluation.comparison.runs import Result
+from dkp_plugin.evaluation.comparison.results import Result
 from dkp_plugin.evaluation.comparison.table import (
     MEMORY,
     ORACLE_NOTE,
@@ -22,25 +22,13 @@ from dkp_plugin.evaluation.comparison.table import (
     image_rows,
     ordered_columns,
 )
+from dkp_plugin.evaluation.pages import CURVE_HEIGHT, CURVE_WIDTH, render_page
 from dkp_plugin.evaluation.records import protocol
-from dkp_plugin.host.errors import UserError
 from dkp_plugin.io.files import write_bytes, write_json
 
 HEADINGS = {SECONDS: 'seconds', MEMORY: 'peak MiB', 'kernel_psnr': 'kernel PSNR', 'kernel_ncc': 'kernel NCC'}
 HEADINGS |= {'psnr': 'PSNR', 'ssim': 'SSIM', 'lr_psnr': 'LR PSNR'}
-TEMPLATE_FILE = Path(__file__).with_name('report.html.j2')
-
-
-def check_template_engine() -> None:
-    """Fail before hours of work rather than after.
-
-    Raises:
-        UserError: if Jinja2 is not installed.
-    """
-    try:
-        import jinja2  # noqa: F401
-    except ImportError:
-        raise UserError("report.html needs the package jinja2: pip install 'dkp-plugin[report]'") from None
+TEMPLATE_FILE = Path(__file__).with_name('comparison.html.j2')
 
 
 def heading(column: str) -> str:
@@ -88,7 +76,7 @@ def _merged_protocol(results: Sequence[Result]) -> dict[str, Any]:
     return protocol({name: metric for result in results for name, metric in result.run.metrics.items()})
 
 
-def write_report(out: Path, results: Sequence[Result], tables: Sequence[Table], num_pictures: int) -> None:
+def write_comparison(out: Path, results: Sequence[Result], tables: Sequence[Table], num_pictures: int) -> None:
     """Write ``report.html``, ``report.md``, ``report.json`` and ``report.csv``, each as a whole or not at all.
 
     Args:
@@ -100,7 +88,7 @@ def write_report(out: Path, results: Sequence[Result], tables: Sequence[Table], 
     write_json(out / 'report.json', report_content(results, tables))
     write_bytes(out / 'report.csv', render_csv(tables).encode())
     write_bytes(out / 'report.md', render_markdown(results, tables).encode())
-    write_bytes(out / 'report.html', render_html(results, tables, num_pictures).encode())
+    write_bytes(out / 'report.html', render_html(results, tables, num_pictures))
 
 
 def failures(results: Sequence[Result]) -> list[str]:
@@ -194,11 +182,19 @@ def _means_in_markdown(table: Table) -> list[str]:
 def _images_in_markdown(table: Table) -> list[str]:
     columns = table.columns
     rows = [
-        [row['image'], row['method'] + (' (oracle)' if row['oracle'] else ''), str(row['seed'])]
+        [
+            row['image'],
+            row['method'] + (' (oracle)' if row['oracle'] else ''),
+            _text(row['seed']),
+        ]
         + [format_number(column, row.get(column)) for column in columns]
         for row in sorted(image_rows([table]), key=lambda row: table.data_set.images.index(row['image']))
     ]
     return _markdown_table(['image', 'method', 'seed', *map(heading, columns)], rows)
+
+
+def _text(value: Any) -> str:
+    return '' if value is None else str(value)
 
 
 def _markdown_table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
@@ -211,32 +207,26 @@ def _escape(text: str) -> str:
     return text.replace('\\', '\\\\').replace('|', '\\|').replace('<', '&lt;').replace('\n', ' ')
 
 
-def render_html(results: Sequence[Result], tables: Sequence[Table], num_pictures: int) -> str:
+def render_html(results: Sequence[Result], tables: Sequence[Table], num_pictures: int) -> bytes:
     """The report as one page that needs nothing beside it."""
-    import jinja2
-
-    environment = jinja2.Environment(
-        autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True
-    )
-    environment.globals.update(
-        heading=heading, format_number=format_number, format_figure=format_figure, format_complexity=format_complexity
-    )
     images = [
         sorted(image_rows([table]), key=lambda row, table=table: table.data_set.images.index(row['image']))
         for table in tables
     ]
-    return environment.from_string(TEMPLATE_FILE.read_text(encoding='utf-8')).render(
-        protocol=describe_protocol(results),
-        failures=failures(results),
-        sections=[
+    content = {
+        'protocol': describe_protocol(results),
+        'failures': failures(results),
+        'sections': [
             (table, rows, make_charts(table), gallery(table, num_pictures))
             for table, rows in zip(tables, images, strict=True)
         ],
-        shown=('psnr', 'ssim', 'kernel_psnr'),
-        oracle_note=ORACLE_NOTE,
-        flops_note=FLOPS_NOTE,
-        published_note=published_note(),
-        versions=sorted({f'{name} {version}' for result in results for name, version in result.versions.items()}),
-        curve_size=(CURVE_WIDTH, CURVE_HEIGHT),
-        chart_size=(WIDTH, HEIGHT),
-    )
+        'shown': ('psnr', 'ssim', 'kernel_psnr'),
+        'oracle_note': ORACLE_NOTE,
+        'flops_note': FLOPS_NOTE,
+        'published_note': published_note(),
+        'versions': sorted({f'{name} {version}' for result in results for name, version in result.versions.items()}),
+        'curve_size': (CURVE_WIDTH, CURVE_HEIGHT),
+        'chart_size': (WIDTH, HEIGHT),
+    }
+    functions = (heading, format_number, format_figure, format_complexity)
+    return render_page(TEMPLATE_FILE, content | {function.__name__: function for function in functions})
