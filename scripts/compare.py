@@ -1,12 +1,13 @@
 """Compare option files in one report: run those that have no complete results yet, take the results of the others.
 
-    python scripts/compare.py options/test/DIPDKP_Set5_x4.yml options/test/DIPFKP_Set5_x4.yml --out comparison
+    python scripts/compare.py options/test/Diff*_gaussian_x4.yml --only Set5 --out comparison
     python scripts/compare.py --suite paper-x4 --out comparison --seeds 0 1 2
 
-Writes report.html, report.md, report.json and report.csv. Results are looked for, and go to, results/<name>. The
-variants of a suite become option files in DIR/options.
-Exit status: 0; 1 if runs or images failed, the report shows the others; 2 after a mistake, or if the figures of the
-files were measured by different protocols; 130 after Ctrl-C: the same command goes on with the run it broke off.
+Writes report.html, report.md, report.json and report.csv. Results are read from and written to results/<name>. All
+option files are checked before the first run. Data sets whose folders are missing are skipped. The variants of a suite
+become option files in DIR/options. Option files of BasicSR's own models, such as SRModel, can be compared, too.
+Exit status: 0; 1 if runs or images failed (the report shows the others); 2 after a mistake, or if the figures of the
+files were measured by different protocols; 130 after Ctrl-C: the same command continues.
 """
 
 import argparse
@@ -25,11 +26,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument('files', nargs='*', metavar='FILE', help='option files of tests, or patterns of them')
     parser.add_argument('--out', type=Path, required=True, metavar='DIR', help='folder of the report')
-    parser.add_argument(
-        '--suite', help='take what options/suites/SUITE.yml lists, too: option files and variants of them'
-    )
-    parser.add_argument('--seeds', type=int, nargs='+', default=[], help='run each file with each of these seeds')
-    parser.add_argument('--pictures', type=int, default=5, help='images of each data set that are shown; default 5')
+    parser.add_argument('--suite', help='add the option files of options/suites/SUITE.yml and their variants')
+    parser.add_argument('--only', nargs='+', default=[], metavar='NAME', help='compare on these data sets only')
+    parser.add_argument('--seeds', type=int, nargs='+', default=[], help='run each file once with each of these seeds')
+    parser.add_argument('--pictures', type=int, default=5, help='images of each data set in the report; default 5')
     arguments = parser.parse_args(argv)
     if arguments.pictures < 0:
         parser.error(f'--pictures: {arguments.pictures} is not allowed: 0 or more')
@@ -38,12 +38,12 @@ def main(argv: Sequence[str] | None = None) -> int:
         files = option_files(arguments.suite, files, arguments.out / 'options')
         if not files:
             parser.error('give option files or --suite')
-        failures = compare(files, arguments.out, arguments.seeds, arguments.pictures)
+        failures = compare(files, arguments.out, arguments.seeds, arguments.pictures, only=arguments.only)
     except (UserError, OSError) as error:
         print(f'error: {error}', file=sys.stderr)
         return 2
     except KeyboardInterrupt:
-        print('interrupted; the same command goes on with the run that it broke off', file=sys.stderr)
+        print('interrupted; the same command continues', file=sys.stderr)
         return 130
     for line in failures:
         print(f'failed: {line}', file=sys.stderr)

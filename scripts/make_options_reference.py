@@ -24,9 +24,9 @@ from pydantic.fields import FieldInfo
 from dkp_plugin.data import blind_sr_dataset, kernel_dataset, photo_crop_dataset, synthesis
 from dkp_plugin.engine import options
 from dkp_plugin.estimators.base import KernelEstimator
+from dkp_plugin.evaluation import checks
 from dkp_plugin.evaluation.comparison.suites import SuiteEntry
 from dkp_plugin.host import schema
-from dkp_plugin.models import checks
 from dkp_plugin.restorers.base import Restorer
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -148,6 +148,7 @@ WORDS = {
     },
     'an entry of option_files': {
         'file': 'An option file.',
+        'only': 'Names of the data sets to run; by default all.',
         'variants': 'By name, what changes in the file; a block that names a `type` replaces the one that is there.',
     },
 }

@@ -1,8 +1,8 @@
 #!/bin/bash
 # Restore the images of an option file by a SLURM job array: each task takes its share of the images.
 #
-#     sbatch --array=0-7 scripts/slurm_array.sh options/test/DIPDKP_Urban100_x4.yml
-#     sbatch --dependency=afterany:JOBID scripts/slurm_array.sh options/test/DIPDKP_Urban100_x4.yml
+#     sbatch --array=0-7 scripts/slurm_array.sh options/test/DIPDKP_gaussian_x4.yml
+#     sbatch --dependency=afterany:JOBID scripts/slurm_array.sh options/test/DIPDKP_gaussian_x4.yml
 #
 # The tasks need not run at the same time and do not talk to each other; results/<name> must lie on a file system that
 # all of them see. The second command is a single task: it restores what a lost task has left, keeps all else, and

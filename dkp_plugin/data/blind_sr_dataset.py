@@ -1,5 +1,6 @@
 """Test data for blind super-resolution: LR images with whatever is known about them."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Literal
 
@@ -38,6 +39,26 @@ class BlindSRDatasetOptions(BaseModel):
     io_backend: IOBackendOptions = IOBackendOptions()
     convention: Literal['aligned', 'released'] = 'aligned'
     random_kernel: RandomKernelOptions | None = None
+
+
+def check_sizes(lq_size: Sequence[int], gt_size: Sequence[int], scale: int, gt_path: str) -> None:
+    """Refuse an HR image that does not fit its LR image: it may have up to ``scale`` - 1 rows and columns too many.
+
+    Args:
+        lq_size: (h, w).
+        gt_size: (H, W).
+        scale: Scale factor.
+        gt_path: Names the HR image in the message.
+
+    Raises:
+        ImageError: naming the sizes.
+    """
+    height, width = (scale * side for side in lq_size)
+    if not (0 <= gt_size[0] - height < scale and 0 <= gt_size[1] - width < scale):
+        raise ImageError(
+            f'{gt_path}: {gt_size[1]}x{gt_size[0]} pixels do not fit an LR image of {lq_size[1]}x{lq_size[0]} at '
+            f'scale {scale}, which needs {width}x{height}'
+        )
 
 
 @DATASET_REGISTRY.register()
@@ -132,13 +153,7 @@ class BlindSRDataset(Dataset):
 
     def _fit(self, lq: Tensor, gt: Tensor, gt_path: str) -> dict[str, Tensor]:
         """Cut the HR image to s times the LR image; a gray image beside one in colour becomes one in colour."""
-        scale = self.options.scale
-        height, width = (scale * side for side in lq.shape[-2:])
-        excess = gt.shape[-2] - height, gt.shape[-1] - width
-        if not all(0 <= side < scale for side in excess):
-            raise ImageError(
-                f'{gt_path}: {gt.shape[-1]}x{gt.shape[-2]} pixels do not fit an LR image of '
-                f'{lq.shape[-1]}x{lq.shape[-2]} at scale {scale}, which needs {width}x{height}'
-            )
+        check_sizes(lq.shape[-2:], gt.shape[-2:], self.options.scale, gt_path)
+        height, width = (self.options.scale * side for side in lq.shape[-2:])
         channels = max(lq.shape[0], gt.shape[0])
         return {'lq': lq.expand(channels, -1, -1), 'gt': gt[:, :height, :width].expand(channels, -1, -1)}

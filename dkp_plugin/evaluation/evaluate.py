@@ -42,6 +42,12 @@ def metric_data(visuals: Mapping[str, Tensor], scale: int) -> dict[str, Any]:
     return data | kernels | {'scale': scale}
 
 
+def required_arguments(metric: str) -> list[str]:
+    """Arguments that a registered metric needs; its data are among them."""
+    parameters = inspect.signature(METRIC_REGISTRY.get(metric)).parameters.values()
+    return [p.name for p in parameters if p.default is p.empty and p.kind is p.POSITIONAL_OR_KEYWORD]
+
+
 def evaluate(
     metrics: Mapping[str, Mapping[str, Any]], data: Mapping[str, Any]
 ) -> tuple[dict[str, float], dict[str, str]]:
@@ -57,9 +63,7 @@ def evaluate(
     """
     values, skipped = {}, {}
     for name, options in metrics.items():
-        parameters = inspect.signature(METRIC_REGISTRY.get(options['type'])).parameters.values()
-        required = [p.name for p in parameters if p.default is p.empty and p.kind is p.POSITIONAL_OR_KEYWORD]
-        missing = [key for key in required if key not in data and key not in options]
+        missing = [key for key in required_arguments(options['type']) if key not in data and key not in options]
         if missing:
             skipped[name] = f'there is no {" and no ".join(missing)}'
             continue

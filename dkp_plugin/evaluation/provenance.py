@@ -36,20 +36,29 @@ def result_options(opt: Mapping[str, Any]) -> dict[str, Any]:
         but not change.
     """
     relevant = {key: opt.get(key) for key in RESULT_OPTIONS}
-    return _plain(relevant | {'path': {'pretrain_network_g': (opt.get('path') or {}).get('pretrain_network_g')}})
+    path = opt.get('path') or {}
+    weights = {'pretrain_network_g': path.get('pretrain_network_g')}
+    weights |= {'param_key_g': path['param_key_g']} if 'param_key_g' in path else {}  # of BasicSR's models
+    return _plain(relevant | {'path': weights})
 
 
-def options_hash(opt: Mapping[str, Any]) -> str:
-    """Hash of the options that the results of a run depend on, data sets and weights included: 16 hex digits."""
-    datasets = {
-        key: {
-            name: str(Path(value).expanduser()) if name.startswith('dataroot') and value is not None else value
-            for name, value in block.items()
-            if name not in ADDED_TO_DATASETS
-        }
-        for key, block in opt['datasets'].items()
+def options_hash(opt: Mapping[str, Any], data_set: str) -> str:
+    """Hash of the options that the results on one data set depend on.
+
+    Args:
+        opt: Content of an option file.
+        data_set: ``name`` of the data set; the others do not count.
+
+    Returns:
+        16 hex digits.
+    """
+    block = next(block for block in opt['datasets'].values() if str(block['name']) == data_set)
+    block = {
+        name: str(Path(value).expanduser()) if name.startswith('dataroot') and value is not None else value
+        for name, value in block.items()
+        if name not in ADDED_TO_DATASETS
     }
-    return fingerprint(result_options(opt), _plain(datasets))[:HASH_DIGITS]
+    return fingerprint(result_options(opt), _plain(block))[:HASH_DIGITS]
 
 
 def _plain(value: Any) -> Any:
@@ -73,7 +82,7 @@ class Provenance:
         val = opt.get('val') or {}
         self.options = result_options(opt) | {'val': {'curve_freq': val.get('curve_freq') or 0}}
         self.metrics = _plain(val.get('metrics') or {})
-        self.is_oracle = opt['network_k'].get('source') == 'gt'
+        self.is_oracle = (opt.get('network_k') or {}).get('source') == 'gt'  # BasicSR's models have none
 
     def of(self, item: Mapping[str, Any]) -> dict[str, Any]:
         """What the result and the figures of an item are made from.

@@ -47,7 +47,7 @@ def record_path(results_root: Path, dataset_name: str, image_name: str) -> Path:
     return results_root / 'records' / dataset_name / f'{image_name}.json'
 
 
-def read_record(results_root: Path, dataset_name: str, image_name: str) -> tuple[dict[str, Any], dict[str, Any]]:
+def read_image_record(results_root: Path, dataset_name: str, image_name: str) -> tuple[dict[str, Any], dict[str, Any]]:
     """Read an image's record.
 
     Returns:
@@ -104,7 +104,7 @@ class Records:
             made_from: By name, what they must have been made from.
         """
         for name in made_from.keys() - self.by_name.keys():
-            record, found = read_record(self.results_root, self.dataset_name, name)
+            record, found = read_image_record(self.results_root, self.dataset_name, name)
             if record and found == made_from[name]:
                 self.by_name[name] = record
 
@@ -119,7 +119,7 @@ class Records:
             'images': self.images,
             'means': self.means(),
             'protocol': protocol(self.metric_options),
-            'options_hash': options_hash(self.opt),
+            'options_hash': options_hash(self.opt, self.dataset_name),
             'versions': {'dkp_plugin': __version__, **versions},
         }
         write_json(self.results_root / 'metrics' / f'{self.dataset_name}.json', content)

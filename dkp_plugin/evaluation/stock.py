@@ -1,16 +1,18 @@
 """Which images of a data set are finished, and which are to be restored."""
 
 from collections import defaultdict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from basicsr.utils import get_root_logger
+from basicsr.data.paired_image_dataset import PairedImageDataset
+from basicsr.utils import get_root_logger, imfrombytes
 from torch.utils.data import Dataset
 
+from dkp_plugin.data.blind_sr_dataset import check_sizes
 from dkp_plugin.evaluation.provenance import Provenance, differences
-from dkp_plugin.evaluation.records import Records, read_record
+from dkp_plugin.evaluation.records import Records, read_image_record
 from dkp_plugin.host.errors import ImageError, UserError
 from dkp_plugin.host.processes import is_main
 
@@ -27,11 +29,14 @@ def load_item(dataset: Dataset, index: int) -> Item:
     """Read an item.
 
     Raises:
-        ImageError: for whatever BasicSR's data sets raise for an image that cannot be read.
+        ImageError: for whatever BasicSR's data sets raise for an image that cannot be read, and for HR images of
+            ``PairedImageDataset`` that do not fit the scale.
         UserError: as ours do.
     """
     try:
-        return dataset[index]
+        item = dataset[index]
+        _check_pair(dataset, item)
+        return item
     except UserError:
         raise
     except Exception as error:
@@ -41,6 +46,61 @@ def load_item(dataset: Dataset, index: int) -> Item:
 
 def _lq_path(path: Any) -> str:
     return path['lq_path'] if isinstance(path, dict) else path  # as PairedImageDataset keeps them
+
+
+def _check_pair(dataset: Dataset, item: Item) -> None:
+    """Refuse a pair of BasicSR's ``PairedImageDataset`` that does not fit the scale: it cuts the HR image unasked.
+
+    Raises:
+        ImageError: naming the sizes.
+    """
+    if isinstance(dataset, PairedImageDataset):
+        gt = imfrombytes(dataset.file_client.get(item['gt_path'], 'gt'))
+        check_sizes(item['lq'].shape[-2:], gt.shape[:2], dataset.opt['scale'], item['gt_path'])
+
+
+@dataclass(frozen=True)
+class Finished:
+    """What earlier runs have left of an image.
+
+    Args:
+        record: Its record; empty if there is none or the image failed.
+        changes: Why the result does not stand any more, a line for each reason.
+        is_measured: Whether the record's figures are those of the present metrics and truth.
+    """
+
+    record: dict[str, Any]
+    changes: list[str]
+    is_measured: bool
+
+    @property
+    def stands(self) -> bool:
+        """Whether the result need not be made again."""
+        return bool(self.record) and not self.changes
+
+
+def find_finished(
+    results_root: Path, dataset_name: str, image_name: str, expected: Mapping[str, Any], files: Sequence[Path] = ()
+) -> Finished:
+    """Find out whether an image is finished: the one rule of test pipeline and comparison.
+
+    Args:
+        results_root: Folder of the run.
+        dataset_name: Name of the data set.
+        image_name: Name of the image.
+        expected: What the result is to be made from; see :class:`~dkp_plugin.evaluation.provenance.Provenance`.
+        files: The files that a finished image must have; none if none were saved or only the figures are needed.
+    """
+    record, found = read_image_record(results_root, dataset_name, image_name)
+    if not record:
+        return Finished({}, [], False)
+    changes = differences(found, expected)
+    is_measured = found.get('figures') == expected['figures']
+    if not all(path.is_file() for path in files):
+        changes.append('files of the result are missing')
+    if not files and not is_measured:
+        changes.append('the metrics or the truth have changed, and no image was saved to be measured again')
+    return Finished(record, changes, is_measured)
 
 
 @dataclass
@@ -89,26 +149,19 @@ def take_stock(
             continue
         stock.costs.append(item['lq'].numel())
         expected = stock.made_from[name] = provenance.of(item)
-        record, found = read_record(records.results_root, records.dataset_name, name)
-        changes = differences(found, expected) if found else []
-        files = outputs(name)
-        if found and not all(path.is_file() for path in files):
-            changes.append('its files are not all there')
-        if found and not files and found.get('figures') != expected['figures']:
-            changes.append('the metrics or the truth are others, and no image was saved that could be measured')
-        if record and not changes and found.get('figures') != expected['figures']:
+        finished = find_finished(records.results_root, records.dataset_name, name, expected, outputs(name))
+        if finished.stands and not finished.is_measured:
             try:
-                record |= measure_again(item, name)
-                records.add(record, expected)
+                records.add(finished.record | measure_again(item, name), expected)
             except UserError as error:  # a damaged file
-                changes.append(str(error))
-        if record and not changes:
-            records.by_name[name] = record
+                finished.changes.append(str(error))
+        if finished.stands:
+            records.by_name.setdefault(name, finished.record)
             num_kept += 1
             continue
         stock.unfinished.append(index)
-        if changes:
-            reasons['; '.join(changes)].append(name)
+        if finished.changes:
+            reasons['; '.join(finished.changes)].append(name)
     if num_kept:
         folder, total = records.results_root, len(records.image_names)
         get_root_logger().info(

@@ -19,9 +19,11 @@ import yaml
 from basicsr.utils import set_random_seed
 
 from dkp_plugin.host.errors import OptionError, UserError
+from dkp_plugin.host.schema import nearest
 from dkp_plugin.host.sharding import rank_and_world
 
 MAX_VALUES = 10_000  # an option file has some dozens; aliases of aliases would make millions out of a few lines
+FORCED = '--force_yml'  # begins the place of an option of the command line
 DEBUG_FREQ = 8  # iterations between validations and checkpoints with --debug
 
 Keys = tuple[str, ...]
@@ -52,7 +54,7 @@ class OptionFile:
         for entry in entries:
             path, separator, text = entry.partition('=')
             keys = tuple(key.strip() for key in path.split(':'))
-            place = f'--force_yml {entry}'
+            place = f'{FORCED} {entry}'
             if not separator or not all(keys):
                 raise OptionError(f'{place}: not of the form key:sub=value')
             block = self.options
@@ -145,6 +147,60 @@ def _parse_value(text: str, place: str) -> Any:
         raise OptionError(f'{place}: {text!r} is no value in YAML ({str(error).splitlines()[0]})') from None
 
 
+def choose_data_sets(file: OptionFile, only: Sequence[str] = (), skip_missing: bool = True) -> list[str]:
+    """Remove the data sets that are not to be run.
+
+    These are data sets with the value ``~``, those that ``only`` does not name, and those that lack a folder or file
+    named by ``dataroot_*``. A data set that the user chose stays although its folder is missing, and so do all of
+    them if none would be left: the check of the options then refuses them.
+
+    Args:
+        file: The options; ``datasets`` is changed.
+        only: Names of the chosen data sets; empty: all.
+        skip_missing: Whether data sets without their folders are removed.
+
+    Returns:
+        One line for each data set that is skipped because its folder is missing.
+
+    Raises:
+        OptionError: if ``only`` names a data set that the file does not have, or if no data set is left.
+    """
+    blocks = file.options.get('datasets')
+    if not isinstance(blocks, dict) or not blocks:
+        return []  # the check of the options refuses it
+    blocks = {key: block for key, block in blocks.items() if block is not None}
+    names = {key: str(block.get('name')) for key, block in blocks.items() if isinstance(block, dict)}
+    for name in only:
+        if name not in names.values():
+            raise OptionError(f'--only {name}: no data set of this name, {nearest(name, names.values())}')
+    if only:
+        blocks = {key: block for key, block in blocks.items() if names.get(key) in only}
+    if not blocks:
+        raise OptionError('datasets: no data set is left')
+    file.options['datasets'] = blocks
+    missing = {} if only or not skip_missing else _missing_roots(file)
+    if len(missing) == len(blocks):
+        return []
+    file.options['datasets'] = {key: block for key, block in blocks.items() if key not in missing}
+    lines = []
+    for key, root in missing.items():
+        message = f'datasets: {key}: {root}: {blocks[key][root]} does not exist'
+        lines.append(f'{file.place(message)}: {message}; {names[key]} is skipped')
+    return lines
+
+
+def _missing_roots(file: OptionFile) -> dict[str, str]:
+    """The first ``dataroot_*`` that does not exist, by the key of its data set; not those of ``--force_yml``."""
+    missing = {}
+    for key, block in file.options['datasets'].items():
+        for root, value in block.items() if isinstance(block, dict) else ():
+            is_forced = file.place(f'datasets: {key}: {root}').startswith(FORCED)
+            is_path = str(root).startswith('dataroot') and isinstance(value, str)
+            if is_path and not is_forced and not os.path.exists(os.path.expanduser(value)):
+                missing.setdefault(key, root)
+    return missing
+
+
 def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespace:
     """Parse the command line of BasicSR's pipelines.
 
@@ -160,7 +216,10 @@ def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespac
     parser.add_argument('--debug', action='store_true', help='short intervals, results under the name debug_<name>')
     parser.add_argument('--local_rank', '--local-rank', type=int, default=0, help=argparse.SUPPRESS)
     parser.add_argument(
-        '--force_yml', nargs='+', default=[], metavar='KEY:SUB=VALUE', help='options in place of those of the file'
+        '--only', nargs='+', default=[], metavar='NAME', help='run only these data sets, by their name in the file'
+    )
+    parser.add_argument(
+        FORCED, nargs='+', default=[], metavar='KEY:SUB=VALUE', help='options in place of those of the file'
     )
     return parser.parse_args(arguments)
 
@@ -176,12 +235,12 @@ def complete_options(opt: dict[str, Any], args: argparse.Namespace, root: Path, 
 
     Returns:
         ``opt``, with ``phase`` and ``scale`` in each data set, the results' folders in ``path``, ``dist``, ``rank``,
-        ``val: save_img``, ``world_size``, ``manual_seed``, ``auto_resume`` and ``is_train``.
+        ``val: save_img`` and ``suffix``, ``world_size``, ``manual_seed``, ``auto_resume`` and ``is_train``.
 
     Raises:
         OptionError: for a file that lacks what BasicSR takes for granted, or has something else in its place.
     """
-    _check_shape(opt)
+    check_shape(opt)
     opt['dist'] = args.launcher != 'none'
     # Without a launcher, tests share their images by the environment alone; a training knows nothing of it.
     opt['rank'], opt['world_size'] = (0, 1) if is_train and not opt['dist'] else rank_and_world()
@@ -209,7 +268,7 @@ def complete_options(opt: dict[str, Any], args: argparse.Namespace, root: Path, 
     path |= {'log': str(folder), 'visualization': str(folder / 'visualization')}
     if not is_train:
         path['results_root'] = str(folder)
-        opt['val'] = {'save_img': True} | (opt.get('val') or {})  # BasicSR's pipeline reads it bare
+        opt['val'] = {'save_img': True, 'suffix': None} | (opt.get('val') or {})  # BasicSR's pipeline reads it bare
         return opt
     path |= {'experiments_root': str(folder)}
     path |= {name: str(folder / name) for name in ('models', 'training_states')}
@@ -220,7 +279,7 @@ def complete_options(opt: dict[str, Any], args: argparse.Namespace, root: Path, 
     return opt
 
 
-def _check_shape(opt: dict[str, Any]) -> None:
+def check_shape(opt: dict[str, Any]) -> None:
     """Raise an OptionError unless everything is there that BasicSR takes for granted before it knows the model."""
     opt['path'] = opt.get('path') or {}
     for key in ('name', 'model_type', 'num_gpu', 'datasets'):

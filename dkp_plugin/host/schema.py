@@ -86,6 +86,10 @@ def get_registered(registry: Registry, options: Mapping[str, Any], where: str, k
     if 'type' not in options:
         raise OptionError(f'{where}: missing key type')
     allowed = [name for name, entry in registry if kind is object or issubclass(entry, kind)]
+    if options['type'] not in allowed and options['type'] in registry:
+        raise OptionError(
+            f'{where}: type: {options["type"]} is not a {kind.__name__}; allowed: {", ".join(sorted(allowed))}'
+        )
     if options['type'] not in allowed:
         raise OptionError(f'{where}: type: {options["type"]} is unknown, {nearest(str(options["type"]), allowed)}')
     return registry.get(options['type'])

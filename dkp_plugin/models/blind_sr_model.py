@@ -20,6 +20,7 @@ from dkp_plugin.engine.checkpoints import Checkpoints
 from dkp_plugin.engine.confidence import Inspection
 from dkp_plugin.engine.options import BlindSROptions
 from dkp_plugin.engine.restoration import Observer, Restoration
+from dkp_plugin.evaluation.checks import check_datasets, check_metrics, check_num_gpu
 from dkp_plugin.evaluation.evaluate import evaluate, metric_data
 from dkp_plugin.evaluation.provenance import Provenance
 from dkp_plugin.evaluation.records import Records, peak_memory
@@ -33,7 +34,6 @@ from dkp_plugin.io.fingerprint import fingerprint
 from dkp_plugin.io.images import decode_image
 from dkp_plugin.io.kernel_files import read_kernel, write_kernel
 from dkp_plugin.io.photo_files import write_photo
-from dkp_plugin.models.checks import check_datasets, check_metrics, check_num_gpu
 from dkp_plugin.photos.pixels import from_tensor, join_alpha
 
 

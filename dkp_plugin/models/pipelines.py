@@ -11,14 +11,15 @@ from types import ModuleType
 from typing import Any
 
 from basicsr.utils import check_resume, get_time_str
+from basicsr.utils.options import dict2str
 
+from dkp_plugin.evaluation.checks import check_options
 from dkp_plugin.host.errors import UserError
 from dkp_plugin.host.interruption import Interrupted, stopping_gently
-from dkp_plugin.host.option_files import complete_options, parse_arguments, read_option_file
+from dkp_plugin.host.option_files import choose_data_sets, complete_options, parse_arguments, read_option_file
 from dkp_plugin.host.processes import process_group
 from dkp_plugin.io.weight_files import read_weights
 from dkp_plugin.models.blind_sr_model import BlindSRModel
-from dkp_plugin.models.checks import check_options
 
 EXIT_FAILED_IMAGES, EXIT_USER_ERROR, EXIT_INTERRUPTED = 1, 2, 130
 KEPT_BY_TEST = 'what is finished is kept, the same command goes on from there'
@@ -45,10 +46,12 @@ def run_pipeline(module: ModuleType, is_train: bool) -> int:
         file = read_option_file(Path(args.opt))
         file.force(args.force_yml)
         with file.naming_places():
+            skipped = choose_data_sets(file, args.only, skip_missing=not is_train)
             opt = complete_options(file.options, args, root, is_train)
+            _report_skipped(opt, skipped)
             checked = check_options(opt)
         _check_writable(root / ('experiments' if is_train else 'results'))
-        functions = _replacements(opt, args, checked)
+        functions = _replacements(opt, args, checked, skipped)
         with process_group(args.launcher, opt), _functions_of(module, functions), _stopping(opt):
             pipeline(str(root))
     except (UserError, OSError) as error:
@@ -60,9 +63,12 @@ def run_pipeline(module: ModuleType, is_train: bool) -> int:
     return 0 if is_train else _report_failures(opt)
 
 
-def _replacements(opt: dict[str, Any], args: Namespace, checked: Any) -> dict[str, Callable[..., Any]]:
+def _replacements(
+    opt: dict[str, Any], args: Namespace, checked: Any, skipped: list[str]
+) -> dict[str, Callable[..., Any]]:
     """Functions for BasicSR's pipeline in place of its own."""
     functions = {'parse_options': lambda *_, **__: (opt, args)}  # what was checked is what the pipeline gets
+    functions['dict2str'] = lambda options: '\n'.join([dict2str(options), *skipped])  # what the log begins with
     if opt['is_train']:
         functions['load_resume_state'] = load_resume_state
     elif opt['model_type'] == 'BlindSRModel':
@@ -116,6 +122,12 @@ def load_resume_state(opt: dict[str, Any]) -> dict[str, Any] | None:
     state, _ = read_weights(Path(opt['path']['resume_state']))
     check_resume(opt, state['iter'])
     return state
+
+
+def _report_skipped(opt: dict[str, Any], lines: list[str]) -> None:
+    """Print which data sets are skipped; the first process speaks for all."""
+    for line in lines if opt['rank'] == 0 else ():
+        print(line, file=sys.stderr)
 
 
 def _check_writable(folder: Path) -> None:

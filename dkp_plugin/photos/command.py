@@ -18,7 +18,7 @@ from tqdm import tqdm
 from dkp_plugin.engine.checkpoints import Checkpoints
 from dkp_plugin.engine.confidence import Inspection
 from dkp_plugin.engine.restoration import Observer
-from dkp_plugin.evaluation.comparison.report import check_template_engine
+from dkp_plugin.evaluation.pages import check_template_engine
 from dkp_plugin.host.devices import choose_device
 from dkp_plugin.host.errors import ImageError, OptionError, UserError
 from dkp_plugin.host.interruption import Interrupted, stop_if_requested, stopping_gently

@@ -11,7 +11,7 @@ import numpy as np
 import yaml
 from PIL import Image
 
-from dkp_plugin.evaluation.comparison.pictures import CURVE_HEIGHT, CURVE_WIDTH, data_uri, make_curves
+from dkp_plugin.evaluation.pages import CURVE_HEIGHT, CURVE_WIDTH, data_uri, make_curves, png_uri, render_page
 from dkp_plugin.host.errors import UserError
 from dkp_plugin.host.version import __version__
 from dkp_plugin.io.files import write_bytes
@@ -36,23 +36,18 @@ def write_report(path: Path, records: Sequence[Mapping[str, Any]], options: Mapp
         records: Of the images; empty ones are not finished.
         options: The options of the run.
     """
-    import jinja2
-
-    environment = jinja2.Environment(
-        autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True
-    )
     finished = [record for record in records if record]
-    page = environment.from_string(TEMPLATE_FILE.read_text(encoding='utf-8')).render(
-        images=[(record, _pictures(record)) for record in finished[:MAX_PICTURES]],
-        records=finished,
-        num_missing=len(records) - len(finished),
-        settings=yaml.safe_dump({key: value for key, value in options.items() if value}, sort_keys=False),
-        version=__version__,
-        curve_size=(CURVE_WIDTH, CURVE_HEIGHT),
-        script=SCRIPT,
-        script_hash=base64.b64encode(hashlib.sha256(SCRIPT.encode()).digest()).decode(),
-    )
-    write_bytes(path, page.encode())
+    content = {
+        'images': [(record, _pictures(record)) for record in finished[:MAX_PICTURES]],
+        'records': finished,
+        'num_missing': len(records) - len(finished),
+        'settings': yaml.safe_dump({key: value for key, value in options.items() if value}, sort_keys=False),
+        'version': __version__,
+        'curve_size': (CURVE_WIDTH, CURVE_HEIGHT),
+        'script': SCRIPT,
+        'script_hash': base64.b64encode(hashlib.sha256(SCRIPT.encode()).digest()).decode(),
+    }
+    write_bytes(path, render_page(TEMPLATE_FILE, content))
 
 
 def _pictures(record: Mapping[str, Any]) -> dict[str, Any]:
@@ -62,7 +57,7 @@ def _pictures(record: Mapping[str, Any]) -> dict[str, Any]:
         before, after = (_uri(read_photo(Path(file), 2**40), size) for file in (record['input'], record['outputs'][0]))
     except UserError:
         before = after = None
-    kernel = data_uri(kernel_picture(np.array(record['kernel'])))
+    kernel = png_uri(kernel_picture(np.array(record['kernel'])))
     return {'before': before, 'after': after, 'kernel': kernel, 'curves': make_curves(record['curve'])}
 
 
@@ -75,4 +70,4 @@ def _uri(photo: Photo, size: tuple[int, int]) -> str:
     image = image.resize([max(1, round(shrink * side)) for side in size], Image.Resampling.BICUBIC)
     buffer = io.BytesIO()
     image.save(buffer, 'WEBP', quality=90, icc_profile=photo.icc_profile if photo.pixels.shape[2] > 2 else None)
-    return f'data:image/webp;base64,{base64.b64encode(buffer.getvalue()).decode()}'
+    return data_uri(buffer.getvalue(), 'image/webp')

@@ -37,8 +37,37 @@ def test_shipped_option_file(path):
 
 def test_files_of_every_benchmark_are_there():
     names = {path.stem for path in FILES}
-    assert {f'DIPDKP_{name}_x4' for name in ('Set5', 'Set14', 'BSD100', 'Urban100', 'real', 'motion_Set5')} <= names
-    assert {'DIPDKP_Set5_x2', 'DIPDKP_Set5_x3', 'DIPDKP_released_Set5_x4'} <= names
+    assert {f'{method}_gaussian_x{scale}' for method in ('DIPDKP', 'DiffDKP', 'DIPFKP') for scale in (2, 3, 4)} <= names
+    assert {f'{method}_{kind}_x4' for method in ('DIPDKP', 'DiffDKP') for kind in ('motion', 'demo', 'real')} <= names
+
+
+@pytest.mark.parametrize('path', FILES, ids=lambda path: path.stem)
+def test_files_of_one_family_and_scale_have_the_same_data_sets(path):
+    options = yaml.safe_load(path.read_text())
+    names = [dataset['name'] for dataset in options['datasets'].values()]
+    if 'crop128' in path.stem or not {'gaussian', 'motion'} & set(path.stem.split('_')):
+        assert len(names) == 1
+    else:
+        assert names == ['Set5', 'Set14', 'BSD100', 'Urban100'][: 4 if '_gaussian_' in path.stem else 2]
+
+
+@pytest.mark.parametrize('path', [path for path in FILES if path.stem.split('_')[-2] not in ('demo', 'real')])
+def test_folders_follow_from_data_set_family_and_scale(path):
+    options = yaml.safe_load(path.read_text())
+    family = 'motion' if '_motion_' in path.stem else 'gaussian'
+    for dataset in options['datasets'].values():
+        folder = f'datasets/{dataset["name"]}'
+        assert dataset['dataroot_gt'] == f'{folder}/HR'
+        if 'random_kernel' in dataset:
+            assert dataset['random_kernel'] == {'family': family, 'seed': 0}
+        else:
+            assert dataset['dataroot_lq'] == f'{folder}/{family}_x{options["scale"]}/LR'
+            assert dataset['dataroot_kernel'] == f'{folder}/{family}_x{options["scale"]}/kernels'
+
+
+@pytest.mark.parametrize('path', sorted(FILES[0].parents[1].glob('t*/*.yml')), ids=lambda path: path.stem)
+def test_editors_find_the_schema(path):
+    assert path.read_text().startswith('# yaml-language-server: $schema=../schema.json\n# ')
 
 
 def test_every_estimator_and_restorer_has_an_option_file():
@@ -58,7 +87,7 @@ def test_nearest_ignores_case_and_lists_everything_else():
 
 
 def test_a_network_of_another_kind_is_no_restorer():
-    with pytest.raises(OptionError, match='network_g: type: DKP is unknown'):
+    with pytest.raises(OptionError, match='network_g: type: DKP is not a Restorer; allowed: Bicubic, ClosedForm, '):
         build_network({'type': 'DKP'}, 'network_g', Restorer)
 
 

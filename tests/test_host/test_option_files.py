@@ -8,7 +8,13 @@ import yaml
 from basicsr.utils import options as basicsr_options
 
 from dkp_plugin.host.errors import OptionError, UserError
-from dkp_plugin.host.option_files import OptionFile, complete_options, parse_arguments, read_option_file
+from dkp_plugin.host.option_files import (
+    OptionFile,
+    choose_data_sets,
+    complete_options,
+    parse_arguments,
+    read_option_file,
+)
 
 SHIPPED = sorted((Path(__file__).parents[2] / 'options').glob('t*/*.yml'))
 
@@ -152,5 +158,72 @@ def test_no_file_is_read_by_an_unsafe_loader():
 
 
 def test_images_are_saved_unless_a_test_says_otherwise(tmp_path):
-    assert complete(minimal(path={}), tmp_path)['val'] == {'save_img': True}
+    assert complete(minimal(path={}), tmp_path)['val'] == {'save_img': True, 'suffix': None}
     assert complete(minimal(path={}, val={'save_img': False, 'pbar': True}), tmp_path)['val']['save_img'] is False
+
+
+DATA_SETS = """\
+name: x
+datasets:
+  test_1: {name: A, dataroot_gt: here, dataroot_lq: ~}
+  test_2:
+    name: B
+    dataroot_lq: here
+    dataroot_kernel: absent
+  test_3: {name: C, dataroot_gt: gone}
+"""
+
+
+@pytest.fixture
+def data_sets(tmp_path, monkeypatch):
+    """Read ``DATA_SETS`` in a folder that has A's data alone; entries of --force_yml may follow."""
+    monkeypatch.chdir(tmp_path)
+    Path('here').mkdir()
+
+    def read(*entries):
+        Path('a.yml').write_text(DATA_SETS)
+        file = read_option_file(Path('a.yml'))
+        file.force(entries)
+        return file
+
+    return read
+
+
+def test_data_sets_without_their_folders_are_skipped(data_sets):
+    file = data_sets()
+    assert choose_data_sets(file) == [
+        'a.yml:7: datasets: test_2: dataroot_kernel: absent does not exist; B is skipped',
+        'a.yml:8: datasets: test_3: dataroot_gt: gone does not exist; C is skipped',
+    ]
+    assert list(file.options['datasets']) == ['test_1']
+
+
+def test_a_training_skips_no_data_set(data_sets):
+    file = data_sets('datasets:test_2=~')
+    assert choose_data_sets(file, skip_missing=False) == []
+    assert list(file.options['datasets']) == ['test_1', 'test_3']
+
+
+def test_data_sets_that_were_chosen_are_kept_for_the_check_to_refuse(data_sets):
+    file = data_sets()
+    assert choose_data_sets(file, ['C', 'B']) == [] and list(file.options['datasets']) == ['test_2', 'test_3']
+    file = data_sets('datasets:test_3:dataroot_gt=elsewhere')
+    (line,) = choose_data_sets(file)
+    assert 'B is skipped' in line and list(file.options['datasets']) == ['test_1', 'test_3']
+    file = data_sets('datasets:test_1=~')
+    assert choose_data_sets(file) == [] and list(file.options['datasets']) == ['test_2', 'test_3']
+
+
+def test_data_sets_are_chosen_by_name(data_sets):
+    with pytest.raises(OptionError, match=r'^--only b: no data set of this name, did you mean B\?$'):
+        choose_data_sets(data_sets(), ['A', 'b'])
+    with pytest.raises(OptionError, match=r'^--only A: no data set of this name, allowed: B, C$'):
+        choose_data_sets(data_sets('datasets:test_1=~'), ['A'])
+    with pytest.raises(OptionError, match=r'^datasets: no data set is left$'):
+        choose_data_sets(data_sets(*(f'datasets:test_{index}=~' for index in (1, 2, 3))))
+
+
+@pytest.mark.parametrize('block', [None, 3, {}, {'test_1': 3}, {'test_1': {'name': 2}}])
+def test_what_is_no_data_set_is_left_to_the_check(block):
+    file = OptionFile({'datasets': block})
+    assert choose_data_sets(file) == [] and file.options['datasets'] == block

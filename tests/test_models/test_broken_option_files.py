@@ -174,3 +174,50 @@ def test_broken_command_line(test_file, capsys, entry, message):
 def test_the_file_that_is_spoilt_here_is_good(test_file, monkeypatch):
     monkeypatch.setattr('basicsr.test.test_pipeline', lambda root: None)
     assert test_file(GOOD) == 0
+
+
+TWO = GOOD.replace(
+    'degradation:', '  test_2: {name: Gone, type: BlindSRDataset, dataroot_lq: data/gone}\ndegradation:', 1
+)
+
+
+def test_a_data_set_that_is_not_there_is_skipped(test_file, capsys, monkeypatch):
+    seen = []
+    monkeypatch.setattr('basicsr.test.test_pipeline', lambda root: seen.append(basicsr.test.parse_options('')[0]))
+    assert test_file(TWO) == 0
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line == 'é options.yml:16: datasets: test_2: dataroot_lq: data/gone does not exist; Gone is skipped'
+    assert list(seen[0]['datasets']) == ['test_1']
+
+
+def test_the_log_says_which_data_sets_are_skipped(test_file, monkeypatch):
+    logged = []
+    monkeypatch.setattr('basicsr.test.test_pipeline', lambda root: logged.append(basicsr.test.dict2str({'a': 1})))
+    assert test_file(TWO) == 0
+    assert '  a: 1\n' in logged[0] and logged[0].splitlines()[-1].endswith('data/gone does not exist; Gone is skipped')
+
+
+@pytest.mark.parametrize(
+    ('text', 'arguments', 'message'),
+    [
+        (TWO, ['--only', 'Gone'], '{file}:16: datasets: test_2: dataroot_lq: data/gone is not a folder'),
+        (TWO, ['--only', 'Tinny'], '{file}: --only Tinny: no data set of this name, did you mean Tiny?'),
+        (
+            TWO,
+            ['--force_yml', 'datasets:test_1=~'],
+            '{file}:16: datasets: test_2: dataroot_lq: data/gone is not a folder',
+        ),
+        (GOOD, ['--force_yml', 'datasets:test_1=~'], '{file}:7: datasets: no data set is left'),
+    ],
+)
+def test_data_sets_that_are_needed_and_not_there(test_file, capsys, text, arguments, message):
+    assert test_file(text, *arguments) == 2
+    assert capsys.readouterr().err == f'error: {message.replace("{file}", "é options.yml")}\n'
+    assert not Path('results').exists()
+
+
+def test_a_data_set_is_chosen_by_name(test_file, capsys, monkeypatch):
+    seen = []
+    monkeypatch.setattr('basicsr.test.test_pipeline', lambda root: seen.append(basicsr.test.parse_options('')[0]))
+    assert test_file(TWO.replace('data/gone', 'data/LR'), '--only', 'Gone') == 0
+    assert list(seen[0]['datasets']) == ['test_2'] and capsys.readouterr().err == ''

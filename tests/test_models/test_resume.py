@@ -180,23 +180,25 @@ def test_unsaved_images_cannot_be_measured_again(options, run_again, tested, tmp
     assert tested == ['a', 'b', 'c']
     options['val']['metrics']['lr'] = {'type': 'calculate_lr_psnr'}
     run_again(options)
-    assert tested == ['a', 'b', 'c'] * 2 and 'no image was saved that could be measured' in log(tmp_path)
+    assert tested == ['a', 'b', 'c'] * 2 and 'no image was saved to be measured again' in log(tmp_path)
 
 
 def test_what_the_options_hash_depends_on(options, tmp_path):
     weights = tmp_path / 'w.pth'
     weights.write_bytes(b'1')
     options['path'] = {'pretrain_network_g': str(weights)}
-    first = options_hash(options)
+    first = options_hash(options, 'Tiny')
     completed = {**options, 'rank': 0, 'num_gpu': 4, 'name': 'x'}
     completed['datasets'] = {'test_1': {**options['datasets']['test_1'], 'phase': 'test', 'scale': 2}}
-    assert options_hash(completed) == first and len(first) == 16
+    assert options_hash(completed, 'Tiny') == first and len(first) == 16
     weights.write_bytes(b'2')
-    assert options_hash(options) != first
+    assert options_hash(options, 'Tiny') != first
     weights.write_bytes(b'1')
-    assert options_hash(options) == first
+    assert options_hash(options, 'Tiny') == first
+    options['datasets']['test_2'] = options['datasets']['test_1'] | {'name': 'Other'}
+    assert options_hash(options, 'Tiny') == first != options_hash(options, 'Other')
     options['datasets']['test_1']['dataroot_lq'] = 'elsewhere'
-    assert options_hash(options) != first
+    assert options_hash(options, 'Tiny') != first
 
 
 def test_differences():

@@ -148,7 +148,7 @@ def test_motion_kernels_are_sought_to_lower_noise_levels_in_every_preset():
 
 
 def test_preset_paper_is_the_option_file_of_the_best_figures():
-    opt = yaml.safe_load((Path(__file__).parents[2] / 'options/test/DiffDKP_best_Set5_x4.yml').read_text('utf-8'))
+    opt = yaml.safe_load((Path(__file__).parents[2] / 'options/test/DiffDKP_best_gaussian_x4.yml').read_text('utf-8'))
     defaults = {'prior': 'compact', 'precision': 'auto'}
     assert opt['network_g'] == defaults | make_options(Choices(preset='paper'))['network_g']
 

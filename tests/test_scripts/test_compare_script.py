@@ -1,6 +1,9 @@
-"""The command line of scripts/compare.py; what it does is tested in tests/test_comparison."""
+"""The command line of scripts/compare.py; what it does is tested in tests/test_evaluation/test_comparison."""
 
+import numpy as np
 import pytest
+
+from dkp_plugin.io.images import write_image
 
 
 def test_mistakes_are_one_line(run_script, tmp_path, monkeypatch):
@@ -15,12 +18,33 @@ def test_mistakes_are_one_line(run_script, tmp_path, monkeypatch):
         run_script('compare', 'absent.yml', '--out', 'out', '--pictures', '-1')
 
 
+OPTIONS = """\
+name: {name}
+model_type: BlindSRModel
+scale: 2
+num_gpu: 0
+manual_seed: 0
+network_k: {{type: FixedKernel, source: bicubic}}
+network_g: {{type: Bicubic}}
+datasets: {{test_1: {{name: Tiny, type: BlindSRDataset, dataroot_lq: {folder}}}}}
+"""
+
+
+def test_mistakes_in_any_file_stop_the_comparison_before_the_first_run(run_script, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    write_image(tmp_path / 'LR/a.png', np.zeros((16, 16, 3), np.uint8))
+    (tmp_path / 'x.yml').write_text(OPTIONS.format(name='x', folder='LR'))
+    (tmp_path / 'y.yml').write_text(OPTIONS.format(name='y', folder='nowhere'))
+    status, _, error = run_script('compare', '*.yml', '--out', 'out')
+    assert status == 2 and error == 'error: y.yml:8: datasets: test_1: dataroot_lq: nowhere is not a folder\n'
+    assert not (tmp_path / 'out').exists() and not (tmp_path / 'results').exists()
+
+
 def test_failures_are_a_line_each_and_exit_status_1(run_script, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    (tmp_path / 'x.yml').write_text(
-        'name: x\nscale: 4\nmanual_seed: 0\nnetwork_k: {type: DKP}\nnetwork_g: {type: DIP}\n'
-        'datasets: {test_1: {name: Set5, type: BlindSRDataset, dataroot_lq: nowhere}}\n'
-    )
-    status, output, error = run_script('compare', '*.yml', '--out', 'out')
-    assert status == 1 and error == 'failed: x.yml: dataroot_lq: nowhere is not a folder\n'
+    write_image(tmp_path / 'LR/a.png', np.zeros((4, 4, 3), np.uint8))  # smaller than the kernel
+    (tmp_path / 'x.yml').write_text(OPTIONS.format(name='x', folder='LR'))
+    status, output, error = run_script('compare', '*.yml', '--out', 'out', '--only', 'Tiny')
+    (line,) = (line for line in error.splitlines() if line.startswith('failed: x: '))
+    assert status == 1 and line.startswith('failed: x: Tiny: LR/a.png: 8x8 pixels at scale 2 are fewer than')
     assert output.strip().endswith('report.html')

@@ -1,12 +1,15 @@
 """Compare option files: run what is missing, then write one report."""
 
+import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from dkp_plugin.evaluation.comparison.complexity import measure_complexity
-from dkp_plugin.evaluation.comparison.report import check_template_engine, failures, write_report
-from dkp_plugin.evaluation.comparison.runs import Run, check_same_protocol, obtain, read_runs, run_test
+from dkp_plugin.evaluation.comparison.complexity import Complexity, measure_complexity
+from dkp_plugin.evaluation.comparison.output import failures, write_comparison
+from dkp_plugin.evaluation.comparison.results import Result, check_same_protocol, obtain, run_test
+from dkp_plugin.evaluation.comparison.runs import Run, check_run, read_runs
 from dkp_plugin.evaluation.comparison.table import make_tables
+from dkp_plugin.evaluation.pages import check_template_engine
 
 
 def compare(
@@ -15,6 +18,7 @@ def compare(
     seeds: Sequence[int] = (),
     num_pictures: int = 5,
     start: Callable[[Run], str | None] = run_test,
+    only: Sequence[str] = (),
 ) -> list[str]:
     """Compare option files.
 
@@ -24,25 +28,29 @@ def compare(
         seeds: Each file runs once with each; none: once, with its own.
         num_pictures: Images of each data set that the report shows.
         start: Makes the results of a run; returns None or why it failed.
+        only: Names of the data sets that are compared; none: all that are there.
 
     Returns:
         What failed, one line each; the report is made of the others.
 
     Raises:
-        UserError: for files that cannot be compared, before any of them runs, and for old results that were measured
-            by another protocol.
+        UserError: for files that cannot be run or compared, before the first of them runs, and for old results that
+            were measured by another protocol.
         OSError: if the folder cannot be written.
     """
-    runs = read_runs(files, seeds)
-    check_same_protocol(runs)
     check_template_engine()
+    runs = read_runs(files, seeds, only)
+    for line in dict.fromkeys(line for run in runs for line in run.skipped):
+        print(line, file=sys.stderr)
+    results = [Result(run, check_run(run)) for run in runs]
+    check_same_protocol(runs)
     out.mkdir(parents=True, exist_ok=True)
-    results = [obtain(run, start) for run in runs]
+    results = [obtain(result, start) for result in results]
     tables = make_tables(results)
     methods = {result.run.method: result.run.options for result in results if result.data_sets}
     complexities = {method: measure_complexity(options) for method, options in methods.items()}
     for table in tables:
         for row in table.rows:
-            row.complexity = complexities[row.method]
-    write_report(out, results, tables, num_pictures)
+            row.complexity = complexities.get(row.method, Complexity())
+    write_comparison(out, results, tables, num_pictures)
     return failures(results)

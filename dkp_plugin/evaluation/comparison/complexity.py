@@ -12,6 +12,7 @@ from torch.nn.modules.module import register_module_forward_hook, register_modul
 
 from dkp_plugin.engine.restoration import Restoration
 from dkp_plugin.estimators.base import KernelEstimator
+from dkp_plugin.evaluation.comparison.stock_models import build_stock_network
 from dkp_plugin.host.errors import UserError
 from dkp_plugin.restorers.base import Restorer
 
@@ -45,6 +46,8 @@ def measure_complexity(options: Mapping[str, Any]) -> Complexity:
         The counts; unknown if the networks cannot be built here, for example without a weight file, or if the estimator
         trains networks within ``reset``, which takes minutes and leaves nothing to count.
     """
+    if 'network_k' not in options:
+        return _measure_network(build_stock_network(options['network_g']), options['scale'])
     try:
         plan = Restoration(dict(options) | {'num_gpu': 0}, 'cpu')
         estimator, restorer, scale = plan.estimator, plan.restorer, plan.degradation.scale
@@ -60,6 +63,16 @@ def measure_complexity(options: Mapping[str, Any]) -> Complexity:
     except (UserError, ValueError):
         return Complexity()
     return Complexity(sum(parameter.numel() for network in networks for parameter in network.parameters()), flops)
+
+
+def _measure_network(network: nn.Module, scale: int) -> Complexity:
+    """Count the parameters of one of BasicSR's networks, and what it costs to enlarge an image with it."""
+    lq = torch.full((1, 3, PROBE_SIZE // scale, PROBE_SIZE // scale), 0.5)
+    num_parameters = sum(parameter.numel() for parameter in network.parameters())
+    try:
+        return Complexity(num_parameters, count_flops(lambda: network.eval()(lq)))
+    except (RuntimeError, ValueError, TypeError):  # a network of other inputs
+        return Complexity(num_parameters)
 
 
 def _take_step(estimator: KernelEstimator, restorer: Restorer) -> None:

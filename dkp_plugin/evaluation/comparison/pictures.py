@@ -1,8 +1,6 @@
 """What a comparison shows beside its figures: crops, kernels and curves, each small enough to stand in one file."""
 
-import base64
 import json
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -13,34 +11,15 @@ import numpy as np
 from basicsr.utils import tensor2img
 from torch import Tensor
 
-from dkp_plugin.evaluation.comparison.runs import Result
+from dkp_plugin.evaluation.comparison import baseline
+from dkp_plugin.evaluation.comparison.results import Result
 from dkp_plugin.evaluation.comparison.table import Table, read_figure
+from dkp_plugin.evaluation.pages import Curve, make_curves, png_uri
 from dkp_plugin.host.errors import UserError
 from dkp_plugin.io.images import decode_image, kernel_picture
 from dkp_plugin.io.kernel_files import read_kernel
 
-CROP, CURVE_WIDTH, CURVE_HEIGHT = 128, 120, 32  # pixels
-
-
-@dataclass(frozen=True)
-class Curve:
-    """A loss against the iterations, ready for an SVG polyline.
-
-    Args:
-        name: Of the loss.
-        points: ``x,y`` pairs in a box of ``CURVE_WIDTH`` x ``CURVE_HEIGHT``, the largest value at the top;
-            the width is that of all iterations, those before or after the loss included.
-        first, last: Values at the ends.
-        num_iter: The last iteration that has a value.
-        is_logarithmic: Whether the vertical axis is; it is where all values are positive.
-    """
-
-    name: str
-    points: str
-    first: float
-    last: float
-    num_iter: int
-    is_logarithmic: bool
+CROP = 128  # pixels
 
 
 @dataclass(frozen=True)
@@ -64,13 +43,7 @@ class Cell:
     curves: Sequence[Curve] = ()
 
 
-def data_uri(image: np.ndarray) -> str:
-    """Encode a uint8 image (H, W) or (H, W, 3), BGR, as a PNG in a data URI."""
-    _, content = cv2.imencode('.png', image)
-    return f'data:image/png;base64,{base64.b64encode(content.tobytes()).decode()}'
-
-
-def centre_crop(image: np.ndarray, size: int = CROP, step: int = 1) -> np.ndarray:
+def page_crop(image: np.ndarray, size: int = CROP, step: int = 1) -> np.ndarray:
     """Cut the centre out of an image.
 
     Args:
@@ -83,34 +56,6 @@ def centre_crop(image: np.ndarray, size: int = CROP, step: int = 1) -> np.ndarra
     """
     corner = [max(side - size, 0) // 2 // step * step for side in image.shape[:2]]
     return image[corner[0] : corner[0] + size, corner[1] : corner[1] + size]
-
-
-def make_curves(rows: Sequence[Mapping[str, Any]]) -> list[Curve]:
-    """Turn the rows of a curve file into curves.
-
-    Args:
-        rows: Each with ``iteration`` and losses; not every row has every loss, and null stands for what is not finite.
-    """
-    last = max((row['iteration'] for row in rows), default=1)
-    names = dict.fromkeys(name for row in rows for name in row if name != 'iteration')
-    curves = []
-    for name in names:
-        pairs = [(row['iteration'], row[name]) for row in rows if row.get(name) is not None]
-        if len(pairs) < 2:
-            continue
-        iterations, values = zip(*pairs, strict=True)
-        is_logarithmic = min(values) > 0
-        heights = [math.log(value) if is_logarithmic else value for value in values]
-        points = zip(iterations, _scaled(heights, CURVE_HEIGHT), strict=True)
-        text = ' '.join(f'{x / last * CURVE_WIDTH:.1f},{CURVE_HEIGHT - y:.1f}' for x, y in points)
-        curves.append(Curve(name, text, values[0], values[-1], iterations[-1], is_logarithmic))
-    return curves
-
-
-def _scaled(values: Sequence[float], length: float) -> list[float]:
-    """Map values linearly so that the smallest becomes 0 and the largest ``length``."""
-    low, high = min(values), max(values)
-    return [(value - low) / (high - low or 1) * length for value in values]
 
 
 def gallery(table: Table, num_images: int) -> dict[str, list[Cell]]:
@@ -129,7 +74,12 @@ def gallery(table: Table, num_images: int) -> dict[str, list[Cell]]:
     cells = {}
     for index, image in enumerate(table.data_set.images[:num_images]):
         truth, kernel = _truth_cells(table, index)
-        cells[image] = truth + [_result_cell(result, name, image, kernel) for result, name in members.values()]
+        cells[image] = truth + [
+            _bicubic_cell(table, index, result)
+            if result.run.method == baseline.METHOD
+            else _result_cell(result, name, image, kernel)
+            for result, name in members.values()
+        ]
     return cells
 
 
@@ -141,12 +91,12 @@ def _truth_cells(table: Table, index: int) -> tuple[list[Cell], Tensor | None]:
     except (UserError, OSError, ValueError, TypeError, cv2.error):  # the run has reported an unreadable image
         return [], None
     kernel = item.get('kernel')
-    kernel_uri = None if kernel is None else data_uri(kernel_picture(kernel.reshape(kernel.shape[-2:]).numpy()))
+    kernel_uri = None if kernel is None else png_uri(kernel_picture(kernel.reshape(kernel.shape[-2:]).numpy()))
     cells = []
     if 'gt' in item:
-        cells.append(Cell('truth', data_uri(centre_crop(tensor2img(item['gt']), step=scale)), kernel_uri))
+        cells.append(Cell('truth', png_uri(page_crop(tensor2img(item['gt']), step=scale)), kernel_uri))
     crop = tensor2img(item['lq']).repeat(scale, axis=0).repeat(scale, axis=1)
-    cells.append(Cell('LR image', data_uri(centre_crop(crop, step=scale)), None if cells else kernel_uri))
+    cells.append(Cell('LR image', png_uri(page_crop(crop, step=scale)), None if cells else kernel_uri))
     return cells, None if kernel is None else kernel.reshape(1, 1, *kernel.shape[-2:])
 
 
@@ -165,12 +115,23 @@ def _result_cell(result: Result, data_set: str, image: str, true_kernel: Tensor 
     return Cell(run.method, crop, kernel_uri, figures, bool(record.get('oracle')), curves)
 
 
+def _bicubic_cell(table: Table, index: int, result: Result) -> Cell:
+    """Bicubic enlargement, which no file holds."""
+    data_set, metrics = table.data_set, result.run.metrics
+    record = result.records[data_set.name].get(data_set.images[index])
+    if record is None:
+        return Cell(result.run.method, None, None)
+    image = tensor2img(baseline.enlarge(data_set, data_set.data[index]['lq'][None]))
+    figures = {name: read_figure(record, name, metrics) for name in metrics}
+    return Cell(result.run.method, png_uri(page_crop(image, step=data_set.scale)), None, figures)
+
+
 def _crop_of_file(path: Path, scale: int) -> str | None:
     try:
         image = decode_image(path.read_bytes(), str(path))
     except (OSError, UserError):  # not saved, or deleted: the figures are there nevertheless
         return None
-    return data_uri(centre_crop(tensor2img(image), step=scale))
+    return png_uri(page_crop(tensor2img(image), step=scale))
 
 
 def _kernel_of_file(path: Path, options: Mapping[str, Any], true_kernel: Tensor | None) -> str | None:
@@ -179,7 +140,7 @@ def _kernel_of_file(path: Path, options: Mapping[str, Any], true_kernel: Tensor 
         kernel = read_kernel(path, convention)[0, 0].numpy()
     except UserError:
         return None
-    return data_uri(kernel_picture(kernel, None if true_kernel is None else true_kernel.max().item()))
+    return png_uri(kernel_picture(kernel, None if true_kernel is None else true_kernel.max().item()))
 
 
 def _curves_of_file(path: Path) -> list[Curve]:

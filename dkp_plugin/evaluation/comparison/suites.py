@@ -8,8 +8,8 @@ from typing import Annotated, Any
 import yaml
 from pydantic import BaseModel, ConfigDict, Field
 
-from dkp_plugin.evaluation.comparison.runs import read_options
 from dkp_plugin.host.errors import OptionError
+from dkp_plugin.host.option_files import check_shape, choose_data_sets, read_option_file
 from dkp_plugin.host.schema import parse_section
 from dkp_plugin.io.files import write_bytes
 
@@ -20,11 +20,13 @@ VariantName = Annotated[str, Field(pattern=r'^[\w.+-]+$')]  # it becomes part of
 class SuiteEntry(BaseModel):
     """An option file, as it is or, where there are variants, once for each of these.
 
-    ``variants`` maps a variant's name to what changes in the option file; see :func:`merge_options`.
+    ``only`` names the data sets to run, all of them if it is empty. ``variants`` maps a variant's name to what changes
+    in the option file; see :func:`merge_options`.
     """
 
     model_config = ConfigDict(extra='forbid')
     file: Path
+    only: list[str] = []
     variants: dict[VariantName, dict[str, Any] | None] = {}
 
 
@@ -38,19 +40,15 @@ def read_suite(name: str) -> list[SuiteEntry]:
     if not path.is_file():
         suites = ', '.join(sorted(file.stem for file in SUITES_FOLDER.glob('*.yml'))) or f'none, no {SUITES_FOLDER}'
         raise OptionError(f'--suite: {name} is not one of {suites}')
-    try:
-        content = yaml.safe_load(path.read_text(encoding='utf-8'))
-    except yaml.YAMLError as error:
-        raise OptionError(f'{path}: {" ".join(str(error).split())}') from None
-    entries = content.get('option_files') if isinstance(content, dict) and len(content) == 1 else None
+    suite = read_option_file(path)
+    entries = suite.options.get('option_files') if len(suite.options) == 1 else None
     if not (isinstance(entries, list) and entries and all(isinstance(entry, str | dict) for entry in entries)):
         raise OptionError(f'{path}: not a list of option files under the one key option_files')
-    return [
-        parse_section(
-            SuiteEntry, {'file': entry} if isinstance(entry, str) else entry, f'{path}: option_files: {index}'
-        )
-        for index, entry in enumerate(entries)
-    ]
+    with suite.naming_places():
+        return [
+            parse_section(SuiteEntry, {'file': entry} if isinstance(entry, str) else entry, f'option_files: {index}')
+            for index, entry in enumerate(entries)
+        ]
 
 
 def merge_options(options: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
@@ -76,7 +74,8 @@ def expand_suite(suite: Sequence[SuiteEntry], folder: Path) -> list[Path]:
 
     Args:
         suite: The suite.
-        folder: Where they go, as ``<name of the option file>_<variant>.yml``, which is their ``name``, too.
+        folder: Where they go, as ``<name>.yml``. The ``name`` of a variant is ``<name of the option file>_<variant>``;
+            an option file of which only some data sets are run keeps its name.
 
     Returns:
         The option files of the suite, in its order.
@@ -86,15 +85,19 @@ def expand_suite(suite: Sequence[SuiteEntry], folder: Path) -> list[Path]:
     """
     files = []
     for entry in suite:
-        if not entry.variants:
+        if not (entry.variants or entry.only):
             files.append(entry.file)
             continue
-        base = read_options(entry.file)
-        for variant, changes in entry.variants.items():
-            name = f'{base["name"]}_{variant}'
-            text = yaml.safe_dump(merge_options(base, changes or {}) | {'name': name}, sort_keys=False)
+        base = read_option_file(entry.file)
+        with base.naming_places():
+            choose_data_sets(base, entry.only, skip_missing=False)
+            check_shape(base.options)
+        for variant, changes in (entry.variants or {None: None}).items():
+            name = base.options['name'] if variant is None else f'{base.options["name"]}_{variant}'
+            title = f'# {entry.file}' if variant is None else f'# {entry.file}, variant {variant}'
+            text = yaml.safe_dump(merge_options(base.options, changes or {}) | {'name': name}, sort_keys=False)
             files.append(folder / f'{name}.yml')
-            write_bytes(files[-1], f'# {entry.file}, variant {variant}\n{text}'.encode())
+            write_bytes(files[-1], f'{title}\n{text}'.encode())
     return files
 
 

@@ -6,9 +6,11 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from dkp_plugin.evaluation.comparison.baseline import bicubic_result
 from dkp_plugin.evaluation.comparison.complexity import Complexity
 from dkp_plugin.evaluation.comparison.published import published_figures
-from dkp_plugin.evaluation.comparison.runs import DataSet, Result
+from dkp_plugin.evaluation.comparison.results import Result
+from dkp_plugin.evaluation.comparison.runs import DataSet
 
 SECONDS, MEMORY = 'seconds', 'peak_memory_mib'
 ORACLE_NOTE = 'oracle: given the true kernel; an upper bound, not a method'
@@ -33,7 +35,7 @@ class Row:
 
     Args:
         method: ``name`` in the option file.
-        parts: Types of estimator and restorer, and of the restorer that finishes.
+        parts: Types of estimator and restorer, and of the final restorer.
         is_oracle: Whether it was given the true kernels.
         num_images: Images with a result from every seed; the figures are of these.
         seeds: Those that there are results of.
@@ -83,7 +85,7 @@ def ordered_columns(names: Iterable[str]) -> list[str]:
 
 
 def make_tables(results: Sequence[Result]) -> list[Table]:
-    """Put together what was measured on the same data; the order is that of the runs.
+    """Put together what was measured on the same data, in the order of the runs; the last row is bicubic enlargement.
 
     Args:
         results: What is known of each run.
@@ -95,6 +97,8 @@ def make_tables(results: Sequence[Result]) -> list[Table]:
                 groups.setdefault(data_set.label, (data_set, []))[1].append((result, data_set.name))
     tables = []
     for data_set, members in groups.values():
+        metrics = {name: options for result, _ in members for name, options in result.run.metrics.items()}
+        members.append((bicubic_result(data_set, metrics), data_set.name))
         by_method: dict[str, list[tuple[Result, str]]] = {}
         for result, name in members:
             by_method.setdefault(result.run.method, []).append((result, name))
@@ -128,7 +132,7 @@ def make_row(method: str, members: Sequence[tuple[Result, str]]) -> Row:
         parts=describe_parts(options),
         is_oracle=any(record.get('oracle') for records in per_seed for record in records),
         num_images=len(common),
-        seeds=[result.run.options['manual_seed'] for result, _ in members],
+        seeds=[seed for result, _ in members if (seed := result.run.options.get('manual_seed')) is not None],
         figures=figures,
     )
 
@@ -151,8 +155,8 @@ def mean_figure(records: Sequence[Mapping[str, Any]], key: str, metrics: Mapping
 
 
 def describe_parts(options: Mapping[str, Any]) -> str:
-    """Name the types of estimator and restorer, and of the restorer that finishes, where there is one."""
-    parts = f'{options["network_k"].get("type")} + {options["network_g"].get("type")}'
+    """Name the types of estimator, restorer and final restorer, as far as there are any."""
+    parts = ' + '.join(str(options[key].get('type')) for key in ('network_k', 'network_g') if key in options)
     final = (options.get('restorer') or {}).get('final')
     return parts if final is None else f'{parts}, {final.get("type") if isinstance(final, Mapping) else final}'
 
@@ -182,7 +186,7 @@ def mark_best(rows: Sequence[Row], num_images: int, lower: set[str]) -> None:
         best = set()
         for name in row.figures.keys() - {SECONDS, MEMORY}:
             means = [other.figures[name].mean for other in competing if name in other.figures]
-            if row.figures[name].mean == (min if name in lower else max)(means):
+            if len(means) > 1 and row.figures[name].mean == (min if name in lower else max)(means):
                 best.add(name)
         row.best = frozenset(best)
 
@@ -201,7 +205,7 @@ def image_rows(tables: Sequence[Table]) -> list[dict[str, Any]]:
                     {
                         'data_set': table.data_set.label,
                         'method': result.run.method,
-                        'seed': result.run.options['manual_seed'],
+                        'seed': result.run.options.get('manual_seed'),
                         'oracle': bool(record.get('oracle')),
                         'image': image,
                         **figures,

@@ -76,7 +76,7 @@ class Workshop:
             'images': records,
             'means': {},
             'protocol': protocol(options['val']['metrics']),
-            'options_hash': options_hash(options),
+            'options_hash': options_hash(options, options['datasets']['test_1']['name']),
             'versions': {'torch': '2.0'},
         }
         root = self.folder / 'results' / options['name']
@@ -105,6 +105,10 @@ class Workshop:
             for name, values in figures.items()
         ]
         return self.write_metrics(options, records)
+
+    def write_image_of(self, run: str, name: str, shape: tuple[int, ...] = (32, 40, 3)) -> None:
+        """A restored image as BasicSR's models save it."""
+        write_image(self.folder / f'results/{run}/visualization/Tiny/{name}_{run}.png', np.zeros(shape, np.uint8))
 
     def seeded(self, options: dict, seed: int) -> dict:
         """Options as ``--seeds`` changes them."""

@@ -27,7 +27,7 @@ def test_means_and_best_figures(workshop, never):
     means = {row['method']: row['means'] for row in table['rows']}
     assert means['one'] == {'psnr': 25.0, 'kernel_psnr': 50.0, 'seconds': 3.0, 'peak_memory_mib': 120.0}
     assert means['two'] == {'psnr': 26.0, 'kernel_psnr': 30.0, 'seconds': 1.0, 'peak_memory_mib': 90.0}
-    assert [row['oracle'] for row in table['rows']] == [False, False, True]
+    assert [row['oracle'] for row in table['rows']] == [False, False, True, False]  # the last row is bicubic
     text = Path('out/report.md').read_text()
     assert '| one | FixedKernel + ClosedForm | 2/2 | 3 | 25.00 | **50.00** | 3.0 | 120 |' in text
     assert '| two | FixedKernel + ClosedForm | 2/2 | 3 | **26.00** | 30.00 | 1.0 | 90 |' in text
@@ -43,12 +43,12 @@ def test_mean_and_spread_over_seeds(workshop, never):
         figures = {name: (value, 50.0, 1.0, 10.0) for name, value in zip('ab', psnr, strict=True)}
         workshop.write_results(workshop.seeded(options, seed), figures)
     assert compare([workshop.write_options(options)], Path('out'), [0, 1, 2], start=never) == []
-    (row,) = workshop.report()['tables'][0]['rows']
+    row, _ = workshop.report()['tables'][0]['rows']
     assert (row['method'], row['seeds'], row['num_images']) == ('one', [0, 1, 2], 2)
     assert row['means']['psnr'] == 27.0 and row['spread_over_seeds']['psnr'] == pytest.approx(math.sqrt(7))
     assert '27.00 ± 2.65' in Path('out/report.md').read_text()
     assert '27.00 ± 2.65' in Path('out/report.html').read_text()
-    assert len(workshop.report()['images']) == 6
+    assert len(workshop.report()['images']) == 6 + 2  # of bicubic enlargement
 
 
 def test_seeds_are_compared_on_the_images_that_all_have(workshop):
@@ -58,7 +58,7 @@ def test_seeds_are_compared_on_the_images_that_all_have(workshop):
     assert compare([workshop.write_options(options)], Path('out'), [0, 1], start=lambda run: 'broken') == [
         'one_seed1: broken'
     ]
-    (row,) = workshop.report()['tables'][0]['rows']
+    row, _ = workshop.report()['tables'][0]['rows']
     assert (row['num_images'], row['means']['psnr']) == (1, 31.0)
     assert row['spread_over_seeds']['psnr'] == pytest.approx(math.sqrt(2))
 
@@ -68,7 +68,7 @@ def test_an_infinite_figure_does_not_swallow_the_others(workshop, never):
     workshop.write_results(options, {'a': (30.0, math.inf, 2.0, 100.0), 'b': (20.0, 40.0, 4.0, 120.0)})
     compare([workshop.write_options(options)], Path('out'), start=never)
     text = Path('out/report.md').read_text()
-    assert '| 25.00 | 40.00 | 3.0 | 120 |' in text and '| a | one | 3 | 30.00 | exact | 2.0 | 100 |' in text
+    assert '| **25.00** | 40.00 | 3.0 | 120 |' in text and '| a | one | 3 | 30.00 | exact | 2.0 | 100 |' in text
 
 
 def test_csv_has_a_row_for_each_image_and_run(workshop, never):
@@ -76,9 +76,13 @@ def test_csv_has_a_row_for_each_image_and_run(workshop, never):
     workshop.write_results(options, {'a': (30.0, 60.0, 2.0, 100.0), 'b': (20.0, None, 4.0, 120.0)})
     compare([workshop.write_options(options)], Path('out'), start=never)
     rows = list(csv.DictReader(io.StringIO(Path('out/report.csv').read_text())))
-    assert [(row['method'], row['image'], row['psnr'], row['kernel_psnr']) for row in rows] == [
+    assert [(row['method'], row['image'], row['psnr'], row['kernel_psnr']) for row in rows[:2]] == [
         ('x,"y', 'a', '30.0', '60.0'),
         ('x,"y', 'b', '20.0', ''),
+    ]
+    assert [(row['method'], row['image'], row['seed']) for row in rows[2:]] == [
+        ('bicubic enlargement', 'a', ''),
+        ('bicubic enlargement', 'b', ''),
     ]
 
 
@@ -88,7 +92,7 @@ def test_failing_runs_leave_a_report_of_the_others(workshop):
     files = [workshop.write_options(options) for options in (bad, good)]
     failures = compare(files, Path('out'), start=lambda run: 'exit status 2: error: no\nluck')
     assert failures == ['bad: exit status 2: error: no luck']
-    assert [row['method'] for row in workshop.report()['tables'][0]['rows']] == ['good']
+    assert [row['method'] for row in workshop.report()['tables'][0]['rows']] == ['good', 'bicubic enlargement']
     for name in FILES:
         assert name == 'report.csv' or 'error: no luck' in Path('out', name).read_text()
 
@@ -130,8 +134,8 @@ def test_html_stands_alone_and_escapes_names(workshop, never):
     assert '//' not in re.sub(r'"data:image/png;base64,[A-Za-z0-9+/=]+"', '""', page)
     sources = re.findall(r'(?:src|href|url)\s*[=(]\s*"?([^">)]*)', page)
     assert sources and all(source.startswith('data:image/png;base64,') for source in sources)
-    # For each of two images: crops of truth, LR and result, kernels of truth and result.
-    assert len(sources) == 2 * 5
+    # For each of two images: crops of truth, LR, result and bicubic enlargement, kernels of truth and result.
+    assert len(sources) == 2 * 6
     assert page.count('<polyline') == 2
     text = Path('out/report.md').read_text()
     assert '<script' not in text and '<b>' not in text
@@ -162,7 +166,7 @@ def test_a_real_run(workshop):
     """The command itself on 32x40 pixels; the second time it takes what is there."""
     file = workshop.write_options(workshop.options())
     assert compare([file], Path('out'), [7]) == []
-    (row,) = workshop.report()['tables'][0]['rows']
+    row, _ = workshop.report()['tables'][0]['rows']
     assert row['num_images'] == 2 and row['seeds'] == [7] and math.isfinite(row['means']['psnr'])
 
     def start(run):

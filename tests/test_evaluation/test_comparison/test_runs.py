@@ -1,136 +1,17 @@
-import json
-import shutil
-import sys
+"""Reading and checking the option files of a comparison."""
+
+import re
 from pathlib import Path
 
-import numpy as np
 import pytest
 
-from dkp_plugin.evaluation.comparison.runs import (
-    build_data_sets,
-    check_same_protocol,
-    obtain,
-    protocol_differences,
-    read_runs,
-    run_test,
-)
-from dkp_plugin.host.errors import OptionError
-from dkp_plugin.io.images import write_image
-
-COMPLETE = {'a': (30.0, 50.0, 2.0, 100.0), 'b': (20.0, 40.0, 4.0, 120.0)}
+from dkp_plugin.evaluation.comparison.runs import check_run, read_runs
+from dkp_plugin.host.errors import OptionError, UserError
 
 
-def only_run(workshop, options):
-    return read_runs([workshop.write_options(options)])[0]
-
-
-def test_complete_results_are_taken_as_they_are(workshop, never):
-    options = workshop.options()
-    workshop.write_results(options, COMPLETE)
-    result = obtain(only_run(workshop, options), never)
-    assert result.failures == []
-    assert [record['psnr'] for record in result.records['Tiny'].values()] == [30.0, 20.0]
-
-
-@pytest.mark.parametrize(
-    'case',
-    [
-        'none',
-        'an image short',
-        'an image failed',
-        'other options',
-        'cut off',
-        'new metric',
-        'another LR image',
-        'another truth',
-        'other weights',
-        'another data set',
-    ],
-)
-def test_incomplete_results_are_made(workshop, case):
-    options = workshop.options()
-    if case == 'an image short':
-        workshop.write_results(options, {'a': COMPLETE['a']})
-    elif case == 'an image failed':
-        workshop.write_metrics(options, [{'image': 'a', 'psnr': 30.0}, {'image': 'b', 'error': 'b: diverged'}])
-    elif case == 'other options':
-        workshop.write_results(options | {'manual_seed': 4}, COMPLETE)
-    elif case == 'cut off':
-        path = workshop.write_results(options, COMPLETE)
-        path.write_text(path.read_text()[:100])
-    elif case == 'new metric':
-        workshop.write_results(options, COMPLETE)
-        options['val']['metrics']['ssim'] = {'type': 'calculate_ssim', 'crop_border': 2, 'test_y_channel': True}
-    elif case in ('another LR image', 'another truth'):
-        workshop.write_results(options, COMPLETE)
-        folder, size = ('data/HR', (32, 40, 3)) if case == 'another truth' else ('data/gaussian_x2/LR', (16, 20, 3))
-        write_image(Path(folder, 'a.png'), np.zeros(size, np.uint8))
-    elif case == 'other weights':
-        options['path'] = {'pretrain_network_g': 'weights.pth'}
-        Path('weights.pth').write_bytes(b'old')
-        workshop.write_results(options, COMPLETE)
-        Path('weights.pth').write_bytes(b'new')
-    elif case == 'another data set':
-        workshop.write_results(options, COMPLETE)
-        shutil.copytree('data/HR', 'data/other')
-        options['datasets']['test_1']['dataroot_gt'] = 'data/other'
-    started = []
-
-    def start(run):
-        started.append(run.name)
-        workshop.write_results(options, COMPLETE)
-
-    result = obtain(only_run(workshop, options), start)
-    assert started == ['one'] and result.failures == [] and len(result.records['Tiny']) == 2
-
-
-def test_failed_images_and_runs_are_told(workshop):
-    options = workshop.options()
-
-    def start(run):
-        workshop.write_metrics(options, [{'image': 'a', 'psnr': 30.0}, {'image': 'b', 'error': 'b: diverged'}])
-        return 'exit status 1: failed: b: diverged'
-
-    result = obtain(only_run(workshop, options), start)
-    assert result.failures == ['one: Tiny: b: diverged']
-    assert list(result.records['Tiny']) == ['a']
-    (workshop.folder / 'results/one/metrics/Tiny.json').unlink()
-    result = obtain(only_run(workshop, options), lambda run: 'exit status 2: error: no disk')
-    assert result.failures == ['one: exit status 2: error: no disk']
-    assert obtain(only_run(workshop, options), lambda run: None).failures == ['one: Tiny: no result for a, b']
-
-
-def test_results_of_other_options_are_not_shown_for_a_run_that_fails(workshop):
-    options = workshop.options()
-    workshop.write_results(options | {'manual_seed': 4}, COMPLETE)
-    result = obtain(only_run(workshop, options), lambda run: 'exit status 2')
-    assert result.records['Tiny'] == {}
-
-
-def test_results_of_another_protocol_are_refused_and_kept(workshop, never):
-    options = workshop.options()
-    path = workshop.write_results(options, COMPLETE)
-    before = path.read_bytes()
-    options['val']['metrics']['psnr']['crop_border'] = 4
-    run = only_run(workshop, options)
-    with pytest.raises(OptionError, match=r'Tiny.json: its protocol differs .*metrics: psnr: border: 2 instead of 4'):
-        obtain(run, never)
-    assert path.read_bytes() == before
-
-
-def test_option_files_of_different_protocols_are_refused(workshop):
-    one, two = workshop.options('one'), workshop.options('two')
-    two['val']['metrics']['psnr'] |= {'test_y_channel': False}
-    runs = read_runs([workshop.write_options(one), workshop.write_options(two)])
-    with pytest.raises(OptionError, match=r'two.yml: .*psnr: channel: all instead of Y \(BT.601\)'):
-        check_same_protocol(runs)
-
-
-def test_protocols_may_differ_in_which_metrics_they_have():
-    found = {'rounding': '8 bit', 'metrics': {'psnr': {'border': 4}}}
-    assert protocol_differences(found, {'rounding': '8 bit', 'metrics': {'ssim': {'border': 2}}}) == []
-    assert protocol_differences(found, {'rounding': 'none', 'metrics': {}}) == ['rounding: 8 bit instead of none']
-    assert protocol_differences(found, {'metrics': {'psnr': {'border': 4}}}) == ['rounding: 8 bit instead of None']
+def check(workshop, options):
+    (run,) = read_runs([workshop.write_options(options)])
+    return check_run(run)
 
 
 def test_seeds_make_runs_of_their_own(workshop):
@@ -143,48 +24,56 @@ def test_seeds_make_runs_of_their_own(workshop):
     assert runs[1].folder == Path('results/one_seed5')
 
 
-def test_unusable_option_files_are_refused(workshop):
+def test_files_that_cannot_be_read_are_refused(workshop):
     one = workshop.write_options(workshop.options())
     copied = Path('copy.yml')
     copied.write_text(one.read_text())
-    with pytest.raises(OptionError, match=r'copy.yml: name: one is the name in .*one.yml, too'):
+    with pytest.raises(OptionError, match=r'copy\.yml:1: name: one is the name in .*one\.yml, too'):
         read_runs([one, copied])
-    with pytest.raises(OptionError, match=r'absent.yml: No such file'):
+    with pytest.raises(OptionError, match=r'absent\.yml: No such file'):
         read_runs([Path('absent.yml')])
     copied.write_text('name: x\n')
-    with pytest.raises(OptionError, match=r'copy.yml: not an option file of a test: scale, .* missing'):
+    with pytest.raises(OptionError, match=r'copy\.yml: model_type: missing'):
         read_runs([copied])
-    for key, value in (('datasets', 3), ('network_g', 'DIP'), ('val', {'metrics': {'psnr': 2}})):
-        copied.write_text(json.dumps(workshop.options() | {key: value}))
-        with pytest.raises(OptionError, match=rf'copy.yml: {key}.*: .* is not a block of options with a type'):
-            read_runs([copied])
     copied.write_text('a: [')
-    with pytest.raises(OptionError, match=r'^copy.yml: .*$'):
+    with pytest.raises(OptionError, match=r'^copy\.yml:1: .*$'):
         read_runs([copied])
 
 
-def test_data_sets_of_one_name_are_told_apart(workshop):
+@pytest.mark.parametrize(
+    ('changes', 'message'),
+    [
+        ({'network_g': 'DIP'}, "network_g: 'DIP' is not allowed: input should be a valid dict"),
+        ({'network_g': {'type': 'DIPP'}}, 'network_g: type: DIPP is unknown, did you mean DIP?'),
+        ({'val': {'metrics': {'psnr': 2}}}, 'val:metrics:psnr: 2 is not allowed'),
+        ({'val': {'metrics': {'psnr': {'type': 'calculate_psnr'}}}}, 'val: metrics: psnr: missing key crop_border'),
+        ({'manual_seed': None}, 'manual_seed: missing; results without one cannot be found again'),
+        ({'scale': 5}, 'scale: 5 is not allowed: input should be 2, 3, 4 or 8'),
+        ({'alternation': {'num_iter': 3}}, 'alternation: num_iter: 3 is not allowed: ClosedForm sets it'),
+        ({'path': {'pretrain_network_g': 'w.pth'}}, 'path: pretrain_network_g: w.pth is'),
+    ],
+)
+def test_files_are_checked_as_the_test_pipeline_checks_them(workshop, changes, message):
+    with pytest.raises(OptionError, match=rf'one\.yml:\d+: {re.escape(message)}'):
+        check(workshop, workshop.options() | changes)
+
+
+def test_a_data_set_that_is_not_there_is_skipped_or_refused(workshop):
     options = workshop.options()
-    (data_set,) = build_data_sets(only_run(workshop, options))
-    assert data_set.label == 'Tiny x2, data/gaussian_x2/LR'
-    assert (data_set.family, data_set.images) == ('gaussian', ('a', 'b'))
-    block = options['datasets']['test_1']
-    del block['dataroot_lq'], block['dataroot_kernel']
-    block['random_kernel'] = {'family': 'motion', 'seed': 1}
-    (data_set,) = build_data_sets(only_run(workshop, options))
-    assert data_set.label == 'Tiny x2, data/HR, random kernels (family motion, seed 1)'
-    assert data_set.family == 'motion'
+    options['datasets']['test_2'] = options['datasets']['test_1'] | {'name': 'Gone', 'dataroot_gt': 'nowhere'}
+    path = workshop.write_options(options)
+    (run,) = read_runs([path])
+    (line,) = run.skipped
+    assert line.endswith('datasets: test_2: dataroot_gt: nowhere does not exist; Gone is skipped')
+    assert [data_set.name for data_set in check_run(run)] == ['Tiny']
+    (run,) = read_runs([path], only=['Gone'])
+    with pytest.raises(OptionError, match=r'one\.yml:\d+: datasets: test_2: dataroot_gt: nowhere is not a folder'):
+        check_run(run)
 
 
-def test_a_data_set_that_is_not_there_fails_its_run_only(workshop, never):
+def test_a_pair_that_does_not_fit_the_scale_is_refused(workshop):
     options = workshop.options()
-    options['datasets']['test_1']['dataroot_lq'] = 'nowhere'
-    (failure,) = obtain(only_run(workshop, options), never).failures
-    assert failure.endswith('one.yml: dataroot_lq: nowhere is not a folder')
-
-
-def test_basicsr_data_sets_work(workshop, never):
-    options = workshop.options()
+    options['scale'] = 4
     options['datasets']['test_1'] = {
         'name': 'Tiny',
         'type': 'PairedImageDataset',
@@ -192,23 +81,19 @@ def test_basicsr_data_sets_work(workshop, never):
         'dataroot_gt': 'data/HR',
         'io_backend': {'type': 'disk'},
     }
-    workshop.write_results(options, COMPLETE)
-    result = obtain(only_run(workshop, options), never)
-    assert result.failures == [] and result.data_sets[0].images == ('a', 'b')
+    message = r'HR/a\.png: 40x32 pixels do not fit an LR image of 20x16 at scale 4, which needs 80x64$'
+    with pytest.raises(UserError, match=message):
+        check(workshop, options)
 
 
-def test_metrics_that_are_no_json_of_ours_are_made_again(workshop):
-    path = workshop.folder / 'results/one/metrics/Tiny.json'
-    path.parent.mkdir(parents=True)
-    path.write_text(json.dumps([1, 2]))
-    result = obtain(only_run(workshop, workshop.options()), lambda run: 'refused')
-    assert result.failures[0] == 'one: refused'
-
-
-def test_the_reason_of_a_failed_run_is_its_last_line_but_for_progress_bars(workshop, monkeypatch):
-    code = 'import sys; sys.exit("start\\nOSError: no space\\nbaby:   0%|          | 0/250 [00:00<?, ?step/s]\\n")'
-    interpreter = workshop.folder / 'python'
-    interpreter.write_text(f"#!/bin/sh\nexec {sys.executable} -c '{code}'\n")
-    interpreter.chmod(0o755)
-    monkeypatch.setattr(sys, 'executable', str(interpreter))
-    assert run_test(only_run(workshop, workshop.options())) == 'exit status 1: OSError: no space'
+def test_data_sets_of_one_name_are_told_apart(workshop):
+    options = workshop.options()
+    (data_set,) = check(workshop, options)
+    assert data_set.label == 'Tiny x2, data/gaussian_x2/LR'
+    assert (data_set.family, data_set.images) == ('gaussian', ('a', 'b'))
+    block = options['datasets']['test_1']
+    del block['dataroot_lq'], block['dataroot_kernel']
+    block['random_kernel'] = {'family': 'motion', 'seed': 1}
+    (data_set,) = check(workshop, options)
+    assert data_set.label == 'Tiny x2, data/HR, random kernels (family motion, seed 1)'
+    assert data_set.family == 'motion'

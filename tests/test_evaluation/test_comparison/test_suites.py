@@ -1,15 +1,17 @@
 from pathlib import Path
 
+import numpy as np
 import pytest
+import torch
 import yaml
 
-from dkp_plugin.engine.options import BlindSROptions, build_final_restorer
-from dkp_plugin.estimators.base import KernelEstimator
-from dkp_plugin.evaluation.comparison.runs import check_same_protocol, read_runs
+from dkp_plugin.evaluation.comparison.results import check_same_protocol
+from dkp_plugin.evaluation.comparison.runs import check_run, read_runs
 from dkp_plugin.evaluation.comparison.suites import SUITES_FOLDER, expand_suite, merge_options, option_files, read_suite
 from dkp_plugin.host.errors import OptionError
-from dkp_plugin.host.schema import build_network, parse_section
-from dkp_plugin.restorers.base import Restorer
+from dkp_plugin.io.images import write_image
+from dkp_plugin.io.kernel_files import write_kernel
+from dkp_plugin.physics.kernels import default_kernel_size
 
 ROOT = Path(__file__).parents[3]
 
@@ -57,6 +59,25 @@ def test_variants_become_option_files(workshop):
     assert option_files(None, [Path('a.yml')] * 2, Path('out')) == [Path('a.yml')]
 
 
+def test_a_suite_chooses_data_sets(workshop):
+    options = workshop.options('one')
+    options['datasets'] |= {key: options['datasets']['test_1'] | {'name': key} for key in ('test_2', 'test_3')}
+    workshop.write_options(options)
+    write_suite(
+        'option_files:\n'
+        '  - {file: one.yml, only: [Tiny, test_3]}\n'
+        '  - {file: one.yml, only: [Tiny], variants: {delta: {network_k: {source: delta}}}}\n'
+    )
+    files = option_files('small', [], Path('out'))
+    assert files == [Path('out/one.yml'), Path('out/one_delta.yml')]
+    all_methods, delta = (yaml.safe_load(file.read_text()) for file in files)
+    assert list(all_methods['datasets']) == ['test_1', 'test_3'] and all_methods['name'] == 'one'
+    assert list(delta['datasets']) == ['test_1'] and delta['name'] == 'one_delta'
+    write_suite('option_files: [{file: one.yml, only: [Tyni]}]')
+    with pytest.raises(OptionError, match=r'one\.yml: --only Tyni: no data set of this name, allowed: Tiny, '):
+        option_files('small', [], Path('out'))
+
+
 @pytest.mark.parametrize(
     ('text', 'message'),
     [
@@ -64,10 +85,13 @@ def test_variants_become_option_files(workshop):
         ('option_files: []', 'not a list of option files'),
         ('option_files: [3]', 'not a list of option files'),
         ('files: [one.yml]', 'not a list of option files'),
-        ('- one.yml', 'not a list of option files'),
-        ('option_files: [', r'^options.suites.small.yml: .*$'),
+        ('- one.yml', 'small.yml: not a BasicSR option file: it holds no keys'),
+        ('option_files: [', r'^options.suites.small.yml:1: .*$'),
         ('option_files: [{file: one.yml, variants: {a/b: }}]', 'option_files: 0: .*a/b.*is not allowed: string should'),
-        ('option_files: [a.yml, {file: one.yml, variant: {}}]', 'option_files: 1: variant: unknown key, did you mean'),
+        (
+            'option_files:\n- a.yml\n- {file: one.yml, variant: {}}',
+            r'small.yml:3: option_files: 1: variant: unknown key, did you mean',
+        ),
         ('option_files: [{file: one.yml, variants: {a: 3}}]', 'variants:a: 3 is not allowed'),
         ('option_files: [{variants: {a: }}]', 'option_files: 0: file: missing'),
     ],
@@ -89,15 +113,33 @@ def test_a_suite_that_is_not_there(workshop):
         expand_suite(read_suite('small'), Path('out'))
 
 
+@pytest.fixture(scope='module')
+def benchmarks(tmp_path_factory):
+    """A folder with the option files and one tiny image for every data set that they name."""
+    folder = tmp_path_factory.mktemp('benchmarks')
+    (folder / 'options').symlink_to(ROOT / 'options')
+    for path in (ROOT / 'options/test').glob('*.yml'):
+        options = yaml.safe_load(path.read_text())
+        for dataset in options['datasets'].values():
+            for key, root in dataset.items():
+                if key in ('dataroot_lq', 'dataroot_gt'):
+                    write_image(folder / root / 'a.png', np.zeros((8, 8, 3), np.uint8))
+                elif key == 'dataroot_kernel':
+                    size = default_kernel_size(options['scale'])
+                    kernel = torch.full((1, 1, size, size), 1 / size**2)
+                    write_kernel(folder / root / 'a.mat', kernel, dataset['convention'], options['scale'])
+    return folder
+
+
 @pytest.mark.parametrize('path', sorted((ROOT / SUITES_FOLDER).glob('*.yml')), ids=lambda path: path.stem)
-def test_suites_that_come_along_can_be_run(path, tmp_path, monkeypatch):
-    monkeypatch.chdir(ROOT)
-    runs = read_runs(option_files(path.stem, [], tmp_path))
+def test_suites_that_come_along_can_be_run(path, benchmarks, monkeypatch):
+    """Everything up to the first run of ``scripts/compare.py --suite``."""
+    monkeypatch.chdir(benchmarks)
+    runs = read_runs(option_files(path.stem, [], Path('out')))
+    entries = read_suite(path.stem)
+    assert len(runs) == sum(len(entry.variants) or 1 for entry in entries)
+    names = {run.method: [data_set.name for data_set in check_run(run)] for run in runs}
+    for entry in entries:
+        if entry.only:
+            assert all(names[f'{entry.file.stem}_{variant}'] == entry.only for variant in entry.variants)
     check_same_protocol(runs)
-    for run in runs:
-        options = parse_section(BlindSROptions, run.options | {'num_gpu': 0}, run.name)
-        build_network(options.network_k, f'{run.name}: network_k', KernelEstimator).check(options.build_degradation())
-        restorer = build_network(options.network_g, f'{run.name}: network_g', Restorer)
-        assert (restorer.num_iter is None) == (options.alternation.num_iter is not None)
-        if options.restorer is not None and not options.restorer.pretrain:
-            build_final_restorer(options.restorer)
