@@ -12,7 +12,8 @@ from dkp_plugin.data.synthesis import RandomKernelOptions, Synthesis
 from dkp_plugin.host.errors import ImageError, OptionError, UserError
 from dkp_plugin.host.schema import parse_section
 from dkp_plugin.io.folders import list_folder
-from dkp_plugin.io.images import IMAGE_SUFFIXES, decode_image
+from dkp_plugin.io.formats import IMAGE_SUFFIXES
+from dkp_plugin.io.images import decode_image
 from dkp_plugin.io.kernel_files import KERNEL_SUFFIXES, decode_kernel
 from dkp_plugin.io.lmdb_reader import list_lmdb, read_lmdb
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from dkp_plugin.host.errors import UserError
-from dkp_plugin.io.images import IMAGE_SUFFIXES
+from dkp_plugin.io.formats import IMAGE_SUFFIXES
 
 
 @dataclass(frozen=True)

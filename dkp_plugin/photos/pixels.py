@@ -2,10 +2,11 @@
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 from dkp_plugin.host.errors import ImageError
+from dkp_plugin.io.pixels import from_tensor, to_tensor  # noqa: F401
+from dkp_plugin.io.transparency import fill_hidden, join_alpha, split_alpha  # noqa: F401
 
 
 def check_pixels(pixels: np.ndarray) -> np.ndarray:
@@ -29,68 +30,6 @@ def check_pixels(pixels: np.ndarray) -> np.ndarray:
     if pixels.dtype.kind == 'f' and pixels.size and not (pixels.min() >= 0 and pixels.max() <= 1):
         raise ImageError(f'image: values from {pixels.min():.4g} to {pixels.max():.4g}; allowed: 0 to 1')
     return pixels if pixels.ndim == 3 else pixels[..., None]
-
-
-def to_tensor(pixels: np.ndarray) -> Tensor:
-    """(H, W, C) of a dtype of :func:`check_pixels` to float32 (1, C, H, W) in [0, 1]."""
-    top = 1 if pixels.dtype.kind == 'f' else np.iinfo(pixels.dtype).max
-    array = (pixels.transpose(2, 0, 1) / np.float64(top)).astype(np.float32)
-    return torch.from_numpy(np.ascontiguousarray(array)).unsqueeze(0)
-
-
-def from_tensor(image: Tensor, dtype: np.dtype) -> np.ndarray:
-    """(1, C, H, W) in [0, 1] to (H, W, C) of a dtype of :func:`check_pixels`, integers rounded."""
-    array = image[0].clamp(0, 1).double().cpu().numpy().transpose(1, 2, 0)
-    if dtype.kind == 'f':
-        return array.astype(dtype)
-    return (array * np.iinfo(dtype).max).round().astype(dtype)
-
-
-def split_alpha(image: Tensor) -> tuple[Tensor, Tensor | None]:
-    """Take colour and alpha apart: (1, C, H, W) to (1, 3, H, W) and, where there is alpha, (1, 1, H, W).
-
-    Gray becomes a colour, since image priors have learnt noise that differs from channel to channel. What colour hidden
-    pixels have is of no meaning and must not bleed into their neighbours. So each pixel keeps the share alpha of its
-    colour and takes the rest from the visible pixels around it.
-    """
-    has_alpha = image.shape[1] in (2, 4)
-    colour, alpha = (image[:, :-1], image[:, -1:]) if has_alpha else (image, None)
-    if has_alpha:
-        colour = fill_hidden(colour, alpha)
-    return colour.expand(-1, 3, -1, -1), alpha
-
-
-def join_alpha(colour: Tensor, alpha: Tensor | None, is_gray: bool) -> Tensor:
-    """Undo :func:`split_alpha`, but for the hidden colours."""
-    if is_gray:
-        colour = colour.mean(1, keepdim=True)
-    return colour if alpha is None else torch.cat([colour, alpha], 1)
-
-
-def fill_hidden(colour: Tensor, alpha: Tensor) -> Tensor:
-    """Put what surrounds them in the place of hidden pixels, from coarse to fine.
-
-    Args:
-        colour: (1, C, H, W) in [0, 1], not premultiplied.
-        alpha: (1, 1, H, W) in [0, 1].
-
-    Returns:
-        alpha colour + (1 - alpha) surroundings, (1, C, H, W); gray where nothing is visible.
-    """
-    if alpha.min() == 1:
-        return colour
-    if min(alpha.shape[-2:]) == 1:
-        total = alpha.sum()
-        mean = (alpha * colour).sum((-2, -1), keepdim=True) / total if total > 0 else torch.full_like(colour, 0.5)
-        surroundings = mean.expand_as(colour)
-    else:
-        size = [-(-side // 2) for side in alpha.shape[-2:]]
-        coarse_alpha = F.adaptive_avg_pool2d(alpha, size)
-        coarse = F.adaptive_avg_pool2d(alpha * colour, size) / coarse_alpha.clamp_min(1e-6)
-        # A coarse pixel with anything visible in it knows its colour.
-        coarse = fill_hidden(coarse.clamp(0, 1), (coarse_alpha > 1e-6).to(alpha))
-        surroundings = F.interpolate(coarse, alpha.shape[-2:], mode='bilinear')
-    return alpha * colour + (1 - alpha) * surroundings
 
 
 def mirror_border(image: Tensor, margin: int) -> Tensor:
