@@ -1,10 +1,9 @@
 """Convert the colours of an image of any of Pillow's modes to gray or RGB."""
 
 import io
-from functools import partial
 
 import numpy as np
-from PIL import Image
+from PIL import Image, ImageCms
 
 MODES = {  # what a mode of Pillow is converted to
     **dict.fromkeys(('1', 'L'), 'L'),
@@ -48,15 +47,17 @@ def fitting_profile(profile: bytes | None, channels: int) -> bytes | None:
 
 
 def _from_cmyk(image: Image.Image, profile: bytes | None) -> tuple[Image.Image, tuple[str, ...]]:
+    """Convert from CMYK to sRGB; without a usable profile, by the complement."""
     try:
-        from PIL import ImageCms  # not in every build of Pillow
-
-        convert = partial(
-            ImageCms.profileToProfile,
-            renderingIntent=ImageCms.Intent.RELATIVE_COLORIMETRIC,
+        # The module is not in every build of Pillow, and importing it then fails where it is used first.
+        converted = ImageCms.profileToProfile(
+            image,
+            io.BytesIO(profile or b''),
+            ImageCms.createProfile('sRGB'),
+            ImageCms.Intent.RELATIVE_COLORIMETRIC,
             outputMode='RGB',
             flags=ImageCms.Flags.BLACKPOINTCOMPENSATION,
         )
-        return convert(image, io.BytesIO(profile or b''), ImageCms.createProfile('sRGB')), ()
+        return converted, ()
     except (ImportError, OSError, ImageCms.PyCMSError):
         return image.convert('RGB'), ('its colours are CMYK without a usable profile, so they are not exact',)
