@@ -228,6 +228,7 @@ class BlindSRModel(BaseModel):
             item = load_item(dataset, index)
             self.made_from = self.provenance.of(item)
             self.feed_data(default_collate([item]))
+            self.image_name = name  # which keeps the folder of an lmdb's entry
             start = time.perf_counter()
             self.test()
             seconds = time.perf_counter() - start + self.checkpoint.seconds_before

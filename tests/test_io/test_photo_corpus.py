@@ -5,7 +5,8 @@ import io
 import numpy as np
 import pytest
 import tifffile
-from test_io.corpus import CASES, read_by_opencv
+from test_io.corpus import CASES
+from test_io.image_makers import read_by_opencv
 
 from dkp_plugin.host.errors import ImageError
 from dkp_plugin.io.images import decode_image
