@@ -82,7 +82,7 @@ class Provenance:
                 tensors.
 
         Returns:
-            ``options``; ``version`` of the package; ``input``, the digest of the LR image, its alpha channel and its JPEG
+            ``options``; ``version`` of the package; ``input``, the digest of the LR image, its alpha channel and JPEG
             quality, for the oracle of the kernel, too; ``figures``, that of the metrics and the truth, which the result
             does not depend on.
         """
