@@ -17,14 +17,14 @@ from torch import Tensor
 from dkp_plugin.host.errors import ImageError, OptionError, UserError
 from dkp_plugin.io.files import write_bytes
 from dkp_plugin.io.folders import list_folder
-from dkp_plugin.io.images import IMAGE_SUFFIXES, decode_image
+from dkp_plugin.io.formats import IMAGE_SUFFIXES
+from dkp_plugin.io.images import decode_image
 from dkp_plugin.io.kernel_files import KERNEL_SUFFIXES, read_kernel, write_kernel
-from dkp_plugin.io.pixels import encode_png
+from dkp_plugin.io.pixels import to_levels
+from dkp_plugin.io.png import encode_png
 from dkp_plugin.io.staged_folder import staged_folder
 from dkp_plugin.physics.degradation import SCALES, degrade
 from dkp_plugin.physics.kernels import CONVENTIONS
-
-PNG_COMPRESSION = 6
 
 
 def centre_crop(image: Tensor, size: int, name: str) -> Tensor:
@@ -70,9 +70,9 @@ def prepare(source: Path, blurred: str, out: Path, size: int, scale: int, conven
         for path in images:
             crop = centre_crop(decode_image(path.read_bytes(), str(path)), size, str(path))
             kernel = read_kernel(kernels[path.stem], convention)
-            write_bytes(staging / 'HR' / f'{path.stem}.png', encode_png(crop, PNG_COMPRESSION))
+            write_bytes(staging / 'HR' / f'{path.stem}.png', encode_png(to_levels(crop)))
             lq = shrink(crop, kernel, scale)
-            write_bytes(staging / blurred / 'LR' / f'{path.stem}.png', encode_png(lq, PNG_COMPRESSION))
+            write_bytes(staging / blurred / 'LR' / f'{path.stem}.png', encode_png(to_levels(lq)))
             write_kernel(staging / blurred / 'kernels' / f'{path.stem}.mat', kernel, convention, scale)
     return len(images)
 

@@ -19,10 +19,11 @@ from torch import Tensor
 from dkp_plugin.host.errors import ImageError, UserError
 from dkp_plugin.io.archives import read_content, walk
 from dkp_plugin.io.files import write_bytes
-from dkp_plugin.io.images import IMAGE_SUFFIXES, decode_image
-from dkp_plugin.io.pixels import encode_png, pixel_digest
+from dkp_plugin.io.formats import IMAGE_SUFFIXES
+from dkp_plugin.io.images import decode_image
+from dkp_plugin.io.pixels import pixel_digest, to_levels
+from dkp_plugin.io.png import encode_png
 
-PNG_COMPRESSION = 6
 HR_MULTIPLE = 12
 KNOWN_LAYOUTS = 'Set5/baby.png, Set5/HR/baby.png, Set5/original/baby.png, Set5/image_SRF_4/img_001_SRF_4_HR.png'
 _ENDINGS_OF_SETS = r'([ _.-](sr|hr|gt|original|master|main|\(\d+\)|zip|tar|gz|tgz))*'
@@ -256,7 +257,7 @@ def _arrange_set(set_name: str, benchmark: Benchmark, findings: Findings, folder
             report.kept.append(name)
         elif name in findings.candidates:
             image = _prepare(findings.candidates[name], benchmark, crop)
-            write_bytes(path, encode_png(image, PNG_COMPRESSION))
+            write_bytes(path, encode_png(to_levels(image)))
             report.written.append(name)
         else:
             report.missing.append(findings.unreadable.get(name, name))

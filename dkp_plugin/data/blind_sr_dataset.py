@@ -1,5 +1,6 @@
 """Test data for blind super-resolution: LR images with whatever is known about them."""
 
+import logging
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Literal
@@ -13,9 +14,11 @@ from dkp_plugin.data.synthesis import RandomKernelOptions, Synthesis
 from dkp_plugin.host.errors import ImageError, OptionError, UserError
 from dkp_plugin.host.schema import parse_section
 from dkp_plugin.io.folders import list_folder
-from dkp_plugin.io.images import IMAGE_SUFFIXES, decode_image
+from dkp_plugin.io.formats import IMAGE_SUFFIXES
+from dkp_plugin.io.images import image_of
 from dkp_plugin.io.kernel_files import KERNEL_SUFFIXES, decode_kernel
 from dkp_plugin.io.lmdb_reader import list_lmdb, read_lmdb
+from dkp_plugin.io.photo_files import Photo, decode_photo
 
 
 class IOBackendOptions(BaseModel):
@@ -68,10 +71,12 @@ class BlindSRDataset(Dataset):
     ``dataroot_lq`` alone serves photographs without truth. ``dataroot_gt`` and ``dataroot_kernel`` beside it add the
     truth, paired by file name. ``dataroot_gt`` with ``random_kernel`` makes kernel and LR image on the fly, rounded to
     8 bits, from a seed and the image's name. Every root is a folder or, with ``io_backend: {type: lmdb}``, a
-    BasicSR lmdb. Keys: :class:`BlindSRDatasetOptions`.
+    BasicSR lmdb, whose images keep their folders in their names. Keys: :class:`BlindSRDatasetOptions`.
 
     An item holds ``lq`` (C, h, w), ``lq_path`` and, where known, ``gt`` (C, s h, s w), ``gt_path`` and ``kernel``
-    (1, K, K): float32, RGB or gray, [0, 1]. HR images are cut to s times the LR image at the top left.
+    (1, K, K): float32, RGB or gray, [0, 1]. HR images are cut to s times the LR image at the top left. Where the LR
+    file has an alpha channel, ``alpha`` (1, h, w), float32 in [0, 1], is in the item, too, and the hidden pixels of
+    ``lq`` are filled; where it is a JPEG, ``jpeg_quality``, an integer from 1 to 100.
 
     Raises:
         OptionError: for missing or empty folders and for images without a partner.
@@ -100,6 +105,8 @@ class BlindSRDataset(Dataset):
             if missing:
                 raise OptionError(f'dataroot_{key}: {self.roots[key]} has no file for {", ".join(missing)}')
         self.files = files
+        self.paths = [files[self.main_key][name] for name in self.names]  # as BasicSR's data sets have them
+        self.noted: set[str] = set()  # files whose notes were logged
 
     def _check_roots(self) -> None:
         makes_lq = self.options.random_kernel is not None
@@ -128,18 +135,20 @@ class BlindSRDataset(Dataset):
 
     def __getitem__(self, index: int) -> dict[str, Any]:
         name = self.names[index]
-        images = {key: self._read_image(key, name) for key in self.roots if key != 'kernel'}
-        paths = {f'{key}_path': self.files[key][name] for key in images}
+        photos = {key: self._read_photo(key, name) for key in self.roots if key != 'kernel'}
+        images = {key: image_of(photo)[0] for key, photo in photos.items()}
+        paths = {f'{key}_path': self.files[key][name] for key in photos}
         if self.synthesis is not None:
             gt = self.synthesis.crop(images['gt'])
             lq, kernel = self.synthesis.degrade(gt, name)
-            return {'lq': lq, 'gt': gt, 'kernel': kernel, 'lq_path': paths['gt_path'], **paths}
+            known = _known(None, self.synthesis.jpeg_quality)
+            return {'lq': lq, 'gt': gt, 'kernel': kernel, **known, 'lq_path': paths['gt_path'], **paths}
         if 'gt' in images:
             images = self._fit(images['lq'], images['gt'], paths['gt_path'])
         if 'kernel' in self.roots:
             content, path = self._read('kernel', name)
             images['kernel'] = decode_kernel(content, path, self.options.convention)
-        return images | paths
+        return images | _known(image_of(photos['lq'])[1], photos['lq'].jpeg_quality) | paths
 
     def _read(self, key: str, name: str) -> tuple[bytes, str]:
         """Read a file from its root; return its bytes and its path."""
@@ -148,8 +157,14 @@ class BlindSRDataset(Dataset):
             return read_lmdb(self.roots[key], path), path
         return Path(path).read_bytes(), path
 
-    def _read_image(self, key: str, name: str) -> Tensor:
-        return decode_image(*self._read(key, name))
+    def _read_photo(self, key: str, name: str) -> Photo:
+        """Read an image; log what was left out of it, once."""
+        content, path = self._read(key, name)
+        photo = decode_photo(content, path)
+        if photo.notes and path not in self.noted:
+            self.noted.add(path)
+            logging.getLogger('basicsr').warning(f'{path}: {"; ".join(photo.notes)}')
+        return photo
 
     def _fit(self, lq: Tensor, gt: Tensor, gt_path: str) -> dict[str, Tensor]:
         """Cut the HR image to s times the LR image; a gray image beside one in colour becomes one in colour."""
@@ -157,3 +172,9 @@ class BlindSRDataset(Dataset):
         height, width = (self.options.scale * side for side in lq.shape[-2:])
         channels = max(lq.shape[0], gt.shape[0])
         return {'lq': lq.expand(channels, -1, -1), 'gt': gt[:, :height, :width].expand(channels, -1, -1)}
+
+
+def _known(alpha: Tensor | None, jpeg_quality: int | None) -> dict[str, Any]:
+    """The keys of an item that only some LR images have."""
+    keys = {'alpha': alpha, 'jpeg_quality': jpeg_quality}
+    return {key: value for key, value in keys.items() if value is not None}

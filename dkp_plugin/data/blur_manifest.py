@@ -27,13 +27,14 @@ from dkp_plugin.host.schema import parse_section
 from dkp_plugin.host.version import __version__
 from dkp_plugin.io.files import write_bytes, write_json
 from dkp_plugin.io.folders import list_folder
-from dkp_plugin.io.images import IMAGE_SUFFIXES, decode_image
+from dkp_plugin.io.formats import IMAGE_SUFFIXES
+from dkp_plugin.io.images import decode_image
 from dkp_plugin.io.kernel_files import decode_kernel, write_kernel
-from dkp_plugin.io.pixels import encode_png, pixel_digest
+from dkp_plugin.io.pixels import pixel_digest, to_levels
+from dkp_plugin.io.png import encode_png
 from dkp_plugin.io.staged_folder import staged_folder
 
 MANIFEST_FILE = 'manifest.json'
-PNG_COMPRESSION = 6
 VERSIONS = {
     'dkp_plugin': __version__,
     'torch': str(torch.__version__),
@@ -113,7 +114,7 @@ def _make(path: Path, out: Path, synthesis: Synthesis) -> ImageRecord:
     name, family = path.stem, synthesis.family
     gt = decode_image(path.read_bytes(), str(path))
     lq, kernel = synthesis.degrade(synthesis.crop(gt), name)
-    write_bytes(out / 'LR' / f'{name}.png', encode_png(lq, PNG_COMPRESSION))
+    write_bytes(out / 'LR' / f'{name}.png', encode_png(to_levels(lq)))
     degradation = synthesis.degradation
     write_kernel(out / 'kernels' / f'{name}.mat', kernel[None], degradation.convention, degradation.scale)
     picked = family.names[family.index(synthesis.params(name)[0])] if isinstance(family, FolderFamily) else None

@@ -9,12 +9,13 @@ from pathlib import Path
 
 import lmdb
 
-from dkp_plugin.data.kernel_folder import list_images_or_kernels, read_kernel
+from dkp_plugin.data.kernel_folder import list_images_or_kernels
 from dkp_plugin.host.errors import UserError
-from dkp_plugin.io.images import decode_image
-from dkp_plugin.io.kernel_files import KERNEL_SUFFIXES
+from dkp_plugin.io.kernel_files import KERNEL_SUFFIXES, decode_any_kernel
 from dkp_plugin.io.lmdb_reader import META_FILE
-from dkp_plugin.io.pixels import encode_png
+from dkp_plugin.io.photo_files import decode_photo
+from dkp_plugin.io.pixels import to_levels, to_tensor
+from dkp_plugin.io.png import encode_png
 from dkp_plugin.io.staged_folder import staged_folder
 
 COMPRESSION = 1  # of the images, as BasicSR has it: quick to write, and little larger than the best
@@ -24,8 +25,9 @@ INITIAL_MAP_SIZE = 1 << 24  # bytes; doubled when it is full, since Windows rese
 def create_lmdb(folder: Path, root: Path, overwrite: bool = False) -> int:
     """Copy a folder of images or of kernels to an lmdb that ``BlindSRDataset`` and BasicSR's datasets read.
 
-    Images are stored as PNG with the same decoded numbers, of 8 or 16 bits, without alpha channel; kernel files
-    (``.mat``, ``.npy``) byte by byte. In a folder that has kernel files, pictures are passed over.
+    Images are stored as PNG with the same decoded numbers, of 8 or 16 bits, with their alpha channel, but not with the
+    quality of a JPEG; kernel files (``.mat``, ``.npy``) byte by byte. In a folder that has kernel files, pictures are
+    passed over.
 
     Args:
         folder: The images or kernels.
@@ -59,12 +61,12 @@ def _copy(path: Path, environment: lmdb.Environment) -> str:
     """Store a file under its stem; return its line of the list."""
     content = path.read_bytes()
     if path.suffix.lower() in KERNEL_SUFFIXES:
-        height, width = read_kernel(content, str(path)).shape
+        height, width = decode_any_kernel(content, str(path)).shape
         name, channels, compression = path.name, 1, 0
     else:
-        image = decode_image(content, str(path))
-        channels, height, width = image.shape
-        name, compression, content = f'{path.stem}.png', COMPRESSION, encode_png(image, COMPRESSION)
+        pixels = to_levels(to_tensor(decode_photo(content, str(path)).pixels)[0])  # of 8 bits where they suffice
+        height, width, channels = pixels.shape
+        name, compression, content = f'{path.stem}.png', COMPRESSION, encode_png(pixels, compression=COMPRESSION)
     _put(environment, path.stem.encode(), content)
     return f'{name} ({height},{width},{channels}) {compression}\n'
 

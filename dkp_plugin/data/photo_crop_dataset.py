@@ -13,7 +13,8 @@ from torch.utils.data import Dataset
 from dkp_plugin.host.errors import ImageError, OptionError
 from dkp_plugin.host.schema import parse_section
 from dkp_plugin.io.folders import list_folder
-from dkp_plugin.io.images import IMAGE_SUFFIXES, decode_image
+from dkp_plugin.io.formats import IMAGE_SUFFIXES
+from dkp_plugin.io.images import decode_image
 
 
 class PhotoCropDatasetOptions(BaseModel):

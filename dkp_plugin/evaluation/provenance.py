@@ -88,18 +88,22 @@ class Provenance:
         """What the result and the figures of an item are made from.
 
         Args:
-            item: Of a data set: ``lq`` and, where known, ``gt`` and ``kernel``, arrays or tensors.
+            item: Of a data set: ``lq`` and, where known, ``alpha``, ``jpeg_quality``, ``gt`` and ``kernel``, arrays or
+                tensors.
 
         Returns:
-            ``options``; ``version`` of the package; ``input``, the digest of the LR image, for the oracle of the
-            kernel, too; ``figures``, that of the metrics and the truth, which the result does not depend on.
+            ``options``; ``version`` of the package; ``input``, the digest of the LR image, its alpha channel and JPEG
+            quality, for the oracle of the kernel, too; ``figures``, that of the metrics and the truth, which the result
+            does not depend on.
         """
         kernel = [item['kernel']] if self.is_oracle and item.get('kernel') is not None else []
+        alpha = [item['alpha']] if item.get('alpha') is not None else []
+        quality = [int(item['jpeg_quality'])] if item.get('jpeg_quality') is not None else []
         truth = [item[key] for key in ('gt', 'kernel') if item.get(key) is not None]
         return {
             'options': self.options,
             'version': __version__,
-            'input': _digest(item['lq'], *kernel),
+            'input': _digest(item['lq'], *alpha, *kernel, parts=quality),
             'figures': _digest(*truth, parts=[self.metrics]),
         }
 

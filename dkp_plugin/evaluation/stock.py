@@ -7,22 +7,44 @@ from pathlib import Path
 from typing import Any
 
 from basicsr.data.paired_image_dataset import PairedImageDataset
+from basicsr.data.single_image_dataset import SingleImageDataset
 from basicsr.utils import get_root_logger, imfrombytes
 from torch.utils.data import Dataset
 
 from dkp_plugin.data.blind_sr_dataset import check_sizes
 from dkp_plugin.evaluation.provenance import Provenance, differences
 from dkp_plugin.evaluation.records import Records, read_image_record
-from dkp_plugin.host.errors import ImageError, UserError
+from dkp_plugin.host.errors import ImageError, OptionError, UserError
 from dkp_plugin.host.processes import is_main
+from dkp_plugin.io.photo_files import jpeg_quality
 
 Item = dict[str, Any]
 
 
 def image_names(dataset: Dataset) -> list[str]:
-    """Names of the images of a test data set, BasicSR's own or ours: their files' without folder and suffix."""
+    """Names of the images of a test data set: of BasicSR's own their files' without folder and suffix.
+
+    Raises:
+        OptionError: if two images would share their results.
+    """
     names = getattr(dataset, 'names', None)
-    return list(names) if names is not None else [Path(_lq_path(path)).stem for path in dataset.paths]
+    return list(names) if names is not None else file_stems(dataset)
+
+
+def file_stems(dataset: Dataset) -> list[str]:
+    """Names of the files of a test data set without folder and suffix, by which BasicSR's models name their results.
+
+    Raises:
+        OptionError: if two files would share their results.
+    """
+    seen: dict[str, str] = {}
+    for path in map(_lq_path, dataset.paths):
+        stem = Path(path).stem
+        if stem in seen:
+            name = dataset.opt['name']
+            raise OptionError(f'datasets: {name}: {seen[stem]} and {path} would share their results; rename one')
+        seen[stem] = path
+    return list(seen)
 
 
 def load_item(dataset: Dataset, index: int) -> Item:
@@ -36,6 +58,9 @@ def load_item(dataset: Dataset, index: int) -> Item:
     try:
         item = dataset[index]
         _check_pair(dataset, item)
+        if isinstance(dataset, PairedImageDataset | SingleImageDataset):  # ours say it themselves
+            quality = jpeg_quality(Path(item['lq_path']))
+            item |= {} if quality is None else {'jpeg_quality': quality}
         return item
     except UserError:
         raise

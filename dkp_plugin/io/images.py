@@ -1,45 +1,39 @@
-"""Read and write images."""
+"""Images as tensors, and pictures of kernels."""
 
-import io
 from pathlib import Path
 
 import cv2
 import numpy as np
-import torch
-from PIL import Image, UnidentifiedImageError
 from torch import Tensor
 
 from dkp_plugin.host.errors import ImageError
 from dkp_plugin.io.files import write_bytes
-
-IMAGE_SUFFIXES = ('.png', '.jpg', '.jpeg', '.bmp', '.tif', '.tiff', '.webp')
+from dkp_plugin.io.photo_files import Photo, decode_photo
+from dkp_plugin.io.pixels import to_tensor
+from dkp_plugin.io.transparency import split_alpha
 
 
 def decode_image(content: bytes, name: str) -> Tensor:
-    """Decode an image file.
+    """Decode an image file as :func:`~dkp_plugin.io.photo_files.decode_photo` does, without its alpha channel.
 
     Args:
-        content: The file's bytes, 8 or 16 bits per channel.
+        content: The file's bytes.
         name: The file's name for the error message.
 
     Returns:
-        float32 (C, H, W) in [0, 1]; C is 1 for gray images, else 3 (RGB); an alpha channel is dropped.
+        float32 (C, H, W) in [0, 1]; C is 1 for gray images, else 3 (RGB). Hidden pixels are filled; see
+        :func:`~dkp_plugin.io.transparency.split_alpha`.
 
     Raises:
         ImageError: if the bytes are no image or a truncated one.
     """
-    try:
-        with Image.open(io.BytesIO(content)) as image:
-            image.load()  # OpenCV fills the missing part of a truncated file with gray and says nothing
-    except UnidentifiedImageError:  # its message names a buffer in memory
-        raise ImageError(f'{name}: not a readable image (unknown format)') from None
-    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
-        raise ImageError(f'{name}: not a readable image ({str(error).splitlines()[0]})') from None
-    array = cv2.imdecode(np.frombuffer(content, np.uint8), cv2.IMREAD_ANYCOLOR | cv2.IMREAD_ANYDEPTH)
-    if array is None or array.dtype not in (np.uint8, np.uint16):
-        raise ImageError(f'{name}: not an image of 8 or 16 bits per channel')
-    array = array[None] if array.ndim == 2 else array[..., ::-1].transpose(2, 0, 1)
-    return torch.from_numpy(array.astype(np.float32) / np.iinfo(array.dtype).max)
+    return image_of(decode_photo(content, name))[0]
+
+
+def image_of(photo: Photo) -> tuple[Tensor, Tensor | None]:
+    """Colour (C, H, W), C 1 or 3, and alpha (1, H, W) of a photograph, None for one without: float32 in [0, 1]."""
+    colour, alpha = split_alpha(to_tensor(photo.pixels))
+    return colour[0], None if alpha is None else alpha[0]
 
 
 def write_image(path: Path, image: np.ndarray) -> None:

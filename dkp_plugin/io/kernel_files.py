@@ -10,7 +10,7 @@ from torch import Tensor
 
 from dkp_plugin.host.errors import KernelError
 from dkp_plugin.io.files import write_bytes
-from dkp_plugin.io.images import kernel_picture, write_image
+from dkp_plugin.io.images import decode_image, kernel_picture, write_image
 from dkp_plugin.physics.kernels import CONVENTIONS
 
 KERNEL_SUFFIXES = ('.mat', '.npy')
@@ -31,19 +31,10 @@ def decode_kernel(content: bytes, name: str, convention: str) -> Tensor:
     Raises:
         KernelError: if the file holds no such kernel.
     """
-    try:
-        if content.startswith(b'\x93NUMPY'):
-            fields = {'Kernel': np.load(io.BytesIO(content), allow_pickle=False)}
-        else:
-            fields = scipy.io.loadmat(io.BytesIO(content))
-    except Exception as error:  # a damaged file raises errors of many kinds, SciPy's own MatReadError among them
-        raise KernelError(f'{name}: not a readable kernel file ({error})') from None
+    fields = _read_fields(content, name)
     if 'Kernel' not in fields:
-        raise KernelError(f'{name}: has no key Kernel; it has {[key for key in fields if key[0] != "_"]}')
-    kernel = np.asarray(fields['Kernel'])
-    if kernel.dtype.kind not in 'biuf':
-        raise KernelError(f'{name}: the kernel is of type {kernel.dtype}, not of real numbers')
-    kernel = kernel.astype(np.float64)
+        raise KernelError(f'{name}: has no key Kernel; it has {list(fields)}')
+    kernel = _real(fields['Kernel'], name)
     if kernel.ndim != 2 or kernel.shape[0] != kernel.shape[1] or kernel.shape[0] % 2 == 0:
         raise KernelError(f'{name}: the kernel has shape {kernel.shape}, not an odd square')
     if not abs(kernel.sum() - 1) <= KERNEL_SUM_TOLERANCE or kernel.min() < -KERNEL_SUM_TOLERANCE:
@@ -55,6 +46,62 @@ def decode_kernel(content: bytes, name: str, convention: str) -> Tensor:
     if found != convention:
         raise KernelError(f'{name}: the kernel has convention {found!r}, the option file says {convention!r}')
     return torch.from_numpy(kernel).float().unsqueeze(0)
+
+
+def decode_any_kernel(content: bytes, name: str) -> np.ndarray:
+    """Decode a kernel of any shape, sum and centre.
+
+    Args:
+        content: Bytes of a ``.mat`` file (key ``Kernel``, or a single matrix of any name), a ``.npy`` file or a gray
+            picture.
+        name: The file's name, whose suffix says which of the two it is, and for the error message.
+
+    Returns:
+        float64 (H, W), non-negative, of sum 1.
+
+    Raises:
+        KernelError, ImageError: if the file holds no such kernel.
+    """
+    if Path(name).suffix.lower() in KERNEL_SUFFIXES:
+        fields = _read_fields(content, name)
+        matrices = [key for key, value in fields.items() if value.ndim == 2 and min(value.shape) > 1]
+        if 'Kernel' not in fields and len(matrices) != 1:
+            raise KernelError(f'{name}: has neither a key Kernel nor a single matrix; it has {list(fields)}')
+        kernel = _real(fields['Kernel' if 'Kernel' in fields else matrices[0]], name)
+    else:
+        image = decode_image(content, name)
+        if not image.eq(image[:1]).all():
+            raise KernelError(f'{name}: is a picture in colour; a kernel is a gray one')
+        kernel = image[0].double().numpy()
+    if kernel.ndim != 2:
+        raise KernelError(f'{name}: the kernel has shape {kernel.shape}, not that of a matrix')
+    if not (np.isfinite(kernel).all() and kernel.sum() > 0):
+        raise KernelError(f'{name}: the kernel has sum {kernel.sum():.6g}; allowed are positive, finite numbers')
+    kernel = kernel.clip(min=0)
+    return kernel / kernel.sum()
+
+
+def _read_fields(content: bytes, name: str) -> dict[str, np.ndarray]:
+    """The arrays of a kernel file by name; that of a ``.npy`` file is called Kernel."""
+    try:
+        if content.startswith(b'\x93NUMPY'):
+            return {'Kernel': np.load(io.BytesIO(content), allow_pickle=False)}
+        fields = scipy.io.loadmat(io.BytesIO(content))
+    except Exception as error:  # a damaged file raises errors of many kinds, SciPy's own MatReadError among them
+        raise KernelError(f'{name}: not a readable kernel file ({error})') from None
+    return {key: value for key, value in fields.items() if not key.startswith('_')}
+
+
+def _real(array: np.ndarray, name: str) -> np.ndarray:
+    """An array as float64.
+
+    Raises:
+        KernelError: if it is not of real numbers.
+    """
+    array = np.asarray(array)
+    if array.dtype.kind not in 'biuf':
+        raise KernelError(f'{name}: the kernel is of type {array.dtype}, not of real numbers')
+    return array.astype(np.float64)
 
 
 def read_kernel(path: Path, convention: str) -> Tensor:

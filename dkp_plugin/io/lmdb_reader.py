@@ -1,6 +1,6 @@
 """Read BasicSR's lmdb: a folder with lmdb's own files and ``meta_info.txt``, one line for each entry."""
 
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 import lmdb
 
@@ -10,14 +10,15 @@ META_FILE = 'meta_info.txt'
 
 
 def list_lmdb(root: Path, key: str) -> list[str]:
-    """Names of an lmdb's entries, in the order of its list.
+    """Names of an lmdb's entries, in the order of its list, with their folders but without suffix.
 
     Args:
         root: The lmdb's folder.
         key: The option that names it, for the error message.
 
     Raises:
-        OptionError: if there is no such folder, no list in it, or nothing in the list.
+        OptionError: if there is no such folder, no list in it, or nothing in the list, or if two entries would share
+            their results, or the results would lie outside their folder.
     """
     if not root.is_dir():
         raise OptionError(f'{key}: {root} is not a folder')
@@ -25,10 +26,19 @@ def list_lmdb(root: Path, key: str) -> list[str]:
     if not meta.is_file():
         raise OptionError(f'{key}: {root} has no {META_FILE}, so it is no BasicSR lmdb')
     # A line is 'name.png (height,width,channels) level'; the name may hold spaces.
-    names = [Path(line.rsplit(' (', 1)[0]).stem for line in meta.read_text(encoding='utf-8').splitlines()]
-    if not names:
+    lines = [line.rsplit(' (', 1)[0] for line in meta.read_text(encoding='utf-8').splitlines() if line.strip()]
+    if not lines:
         raise OptionError(f'{key}: {meta} is empty')
-    return names
+    entries: dict[str, str] = {}
+    for line in lines:
+        path = PurePosixPath(line)
+        if path.is_absolute() or '..' in path.parts or not path.name:
+            raise OptionError(f'{key}: {meta} has the name {line!r}, which leads out of the folder of results')
+        name = str(path.with_suffix(''))
+        if name in entries:
+            raise OptionError(f'{key}: {meta}: {entries[name]} and {line} would share their results')
+        entries[name] = line
+    return list(entries)
 
 
 def read_lmdb(root: Path, name: str) -> bytes:

@@ -1,37 +1,33 @@
 """Read and write photographs as people have them: any mode, 8 or 16 bits, turned by EXIF, with a colour profile.
 
+Everything that reads an image file reads it here: photographs and the images of option files alike.
+
 An array of pixels says all by its shape and dtype: (h, w, C) with C = 1 gray, 2 gray and alpha, 3 RGB, 4 RGB and alpha;
 uint8 or uint16. Alpha is not premultiplied.
 """
 
 import io
-import struct
-import warnings
-import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
-import cv2
 import numpy as np
 from PIL import Image, UnidentifiedImageError
 
 from dkp_plugin.host.errors import ImageError
+from dkp_plugin.io import tiff
+from dkp_plugin.io.colours import fitting_profile, to_gray_or_rgb
 from dkp_plugin.io.files import write_bytes
+from dkp_plugin.io.formats import HINTS, SUFFIXES, open_image
+from dkp_plugin.io.metadata import Metadata, read_metadata
+from dkp_plugin.io.png import decode_png, encode_png
 from dkp_plugin.physics.jpeg import quality_from_tables
 
-DECODERS = ('PNG', 'JPEG', 'TIFF', 'WEBP', 'BMP')  # every further one is one more program to attack
 MAX_PIXELS = 100_000_000
-ORIENTATION_TAG = 0x0112
-GRAY_AND_ALPHA = 4  # colour type of PNG
-MODES = {  # what a mode of Pillow is converted to
-    **dict.fromkeys(('1', 'L'), 'L'),
-    **dict.fromkeys(('LA', 'La'), 'LA'),
-    **dict.fromkeys(('RGB', 'RGBX', 'CMYK', 'YCbCr', 'LAB', 'HSV', 'P'), 'RGB'),
-    **dict.fromkeys(('RGBA', 'RGBa', 'PA'), 'RGBA'),
-}
-WITH_ALPHA = {'L': 'LA', 'RGB': 'RGBA'}
+LOSSLESS_SUFFIXES = ('.png', '.tif', '.tiff')
+WRITTEN_SUFFIXES = (*LOSSLESS_SUFFIXES, '.webp', '.jpg', '.jpeg', '.bmp')
+SEVERAL = 'holds more than one picture, only the first is read'
 
 
 @dataclass(frozen=True)
@@ -40,13 +36,17 @@ class Photo:
 
     Attributes:
         pixels: (h, w, C) uint8 or uint16; see the module.
-        icc_profile: ICC profile of its colours, if the file has one.
+        icc_profile: ICC profile of its colours, if the file has one that fits the pixels.
         jpeg_quality: Of a JPEG file, about what quality it was saved with, 1 to 100.
+        metadata: What the file says beside its pixels.
+        notes: What was left out or is inexact, each a phrase about the file.
     """
 
     pixels: np.ndarray
     icc_profile: bytes | None = None
     jpeg_quality: int | None = None
+    metadata: Metadata = field(default_factory=Metadata)
+    notes: tuple[str, ...] = ()
 
 
 def read_photo(path: Path, max_pixels: int = MAX_PIXELS) -> Photo:
@@ -69,14 +69,29 @@ def photo_size(path: Path, max_pixels: int = MAX_PIXELS) -> tuple[int, int]:
         ImageError: as :func:`read_photo`, as far as the head tells.
     """
     try:
-        with path.open('rb') as file, _open(file, str(path), max_pixels) as image:
-            return image.height, image.width
+        with path.open('rb') as file, _image_errors(str(path)):
+            is_tiff = file.read(4) in tiff.SIGNATURES
+            file.seek(0)
+            if is_tiff:  # whose head may lie at its end, and Pillow refuses some
+                return _check_size(*tiff.read_pages(file.read())[0].size, str(path), max_pixels)
+            with open_image(file) as image:
+                return _check_size(image.height, image.width, str(path), max_pixels)
     except OSError as error:
         raise ImageError(f'{path}: {error.strerror or error}') from None
 
 
+def jpeg_quality(path: Path) -> int | None:
+    """About what quality a JPEG file was saved with, 1 to 100, from its head; None for any other file."""
+    try:
+        with path.open('rb') as file, open_image(file) as image:
+            tables = getattr(image, 'quantization', None)
+            return quality_from_tables(tables) if tables else None
+    except Exception:  # no image, or none that can be read: whoever reads its pixels reports that
+        return None
+
+
 def decode_photo(content: bytes, name: str, max_pixels: int = MAX_PIXELS) -> Photo:
-    """Decode a PNG, JPEG, TIFF, WebP or BMP file, the first picture of several.
+    """Decode an image file, the first picture of several.
 
     Args:
         content: The file's bytes, which may be anything.
@@ -87,89 +102,95 @@ def decode_photo(content: bytes, name: str, max_pixels: int = MAX_PIXELS) -> Pho
         The photograph, turned as its EXIF data say.
 
     Raises:
-        ImageError: for anything else, a damaged or truncated file among it.
+        ImageError: for anything but an image of a format of ``formats.SUFFIXES``, a damaged or truncated one among it.
     """
-    with _open(io.BytesIO(content), name, max_pixels) as image:
-        # Pillow and OpenCV turn a TIFF, but nothing else.
-        orientation = 1 if image.format == 'TIFF' else image.getexif().get(ORIENTATION_TAG, 1)
-        pixels = _decode_16_bits(content, image, name) if _bits(image, content) == 16 else _convert(image, name)
-        profile = image.info.get('icc_profile') if image.mode != 'CMYK' else None
-        tables = getattr(image, 'quantization', None)
-        quality = quality_from_tables(tables) if tables else None
-    return Photo(_turn(pixels, orientation), profile or None, quality)
+    with _image_errors(name):
+        if content[:4] in tiff.SIGNATURES:
+            return _decode_tiff(content, name, max_pixels)
+        with open_image(io.BytesIO(content)) as image:
+            _check_size(image.height, image.width, name, max_pixels)
+            return _decode(content, image)
 
 
 @contextmanager
-def _open(file: io.IOBase, name: str, max_pixels: int) -> Iterator[Image.Image]:
-    """Open an image with Pillow; whatever goes wrong inside becomes an ImageError."""
-    # Pillow has but a global limit, which is checked on opening; ours comes before any pixel is decoded, too.
-    limit, Image.MAX_IMAGE_PIXELS = Image.MAX_IMAGE_PIXELS, None
+def _image_errors(name: str) -> Iterator[None]:
+    """Whatever goes wrong inside becomes an ImageError."""
+    hint = HINTS.get(Path(name).suffix.lower())
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter('ignore')  # Pillow's, on what it has repaired
-            with Image.open(file, formats=DECODERS) as image:
-                if image.width * image.height > max_pixels:
-                    raise ImageError(
-                        f'{name}: {image.width}x{image.height} pixels are more than the {max_pixels} allowed; '
-                        '--max-pixels (max_pixels) sets the limit'
-                    )
-                yield image
-    except (ImageError, KeyboardInterrupt):
+        yield
+    except ImageError:
         raise
     except UnidentifiedImageError:
-        raise ImageError(f'{name}: not a readable image; formats: {", ".join(DECODERS)}') from None
+        formats = f'formats: {", ".join(SUFFIXES)}'
+        raise ImageError(f'{name}: not a readable image; {hint or formats}') from None
     except Exception as error:  # a damaged file raises errors of many kinds
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise ImageError(f'{name}: not a readable image ({reason[:200]})') from None
-    finally:
-        Image.MAX_IMAGE_PIXELS = limit
+        raise ImageError(f'{name}: not a readable image ({reason[:200]}){f"; {hint}" if hint else ""}') from None
 
 
-def _bits(image: Image.Image, content: bytes) -> int:
-    """Bits per channel, which Pillow does not tell: it reads colours of 16 bits as 8."""
-    if image.format == 'PNG':
-        return content[24]  # in the header chunk, which comes first
-    if image.format == 'TIFF':
-        return max(image.tag_v2.get(258, (8,)))
-    return 8
+def _check_size(height: int, width: int, name: str, max_pixels: int) -> tuple[int, int]:
+    if height < 1 or width < 1:
+        raise ImageError(f'{name}: not a readable image ({width}x{height} pixels)')
+    if width * height > max_pixels:
+        raise ImageError(
+            f'{name}: {width}x{height} pixels are more than the {max_pixels} allowed; '
+            '--max-pixels (max_pixels) sets the limit'
+        )
+    return height, width
 
 
-def _decode_16_bits(content: bytes, image: Image.Image, name: str) -> np.ndarray:
-    """Decode by OpenCV, which keeps 16 bits."""
-    mode = image.mode
-    if image.format == 'PNG':
-        mode = 'LA' if content[25] == GRAY_AND_ALPHA else mode  # which Pillow calls RGBA
-        content = _essential_chunks(content)
-    pixels = cv2.imdecode(np.frombuffer(content, np.uint8), cv2.IMREAD_UNCHANGED)
-    channels = {'LA': [0, 3], 'RGB': [2, 1, 0], 'RGBA': [2, 1, 0, 3]}.get(mode, [0])  # of OpenCV's BGR
-    if pixels is None or pixels.dtype != np.uint16 or pixels.size < len(channels) * image.width * image.height:
-        raise ImageError(f'{name}: not a readable image (16 bits per channel)')
-    return np.atleast_3d(pixels)[..., channels]
+def _decode(content: bytes, image: Image.Image) -> Photo:
+    """Decode what Pillow has opened."""
+    has_several = getattr(image, 'is_animated', False)
+    try:
+        exif = image.getexif()
+    except Exception:  # damaged data raise errors of many kinds
+        exif = None
+    profile = image.info.get('icc_profile')
+    if image.format == 'PNG' and image.mode != 'P':
+        pixels, notes = decode_png(content, image), ()
+    else:
+        pixels, notes = to_gray_or_rgb(image, profile)
+    tables = getattr(image, 'quantization', None)
+    metadata, orientation, more = read_metadata(exif, image.info)
+    return Photo(
+        _turn(pixels, orientation),
+        fitting_profile(profile, pixels.shape[2]),
+        quality_from_tables(tables) if tables else None,
+        metadata,
+        (*((SEVERAL,) if has_several else ()), *notes, *more),
+    )
 
 
-def _essential_chunks(content: bytes) -> bytes:
-    """A PNG file without all that its pixels do not need: OpenCV believes any length that a damaged chunk claims."""
-    parts, start = [content[:8]], 8
-    while start < len(content):
-        stop = start + 12 + int.from_bytes(content[start : start + 4], 'big')
-        if content[start + 4 : start + 8] in (b'IHDR', b'IDAT', b'IEND') and stop <= len(content):
-            parts.append(content[start:stop])
-        start = stop
-    return b''.join(parts)
-
-
-def _convert(image: Image.Image, name: str) -> np.ndarray:
-    if image.mode not in MODES:
-        raise ImageError(f'{name}: pixels of mode {image.mode}; allowed: 8 or 16 bits per channel')
-    mode = MODES[image.mode]
-    if 'transparency' in image.info:
-        mode = WITH_ALPHA.get(mode, mode)
-    pixels = np.asarray(image if image.mode == mode else image.convert(mode))
-    return pixels.reshape(*pixels.shape[:2], -1)
+def _decode_tiff(content: bytes, name: str, max_pixels: int) -> Photo:
+    """Decode a TIFF file, by ``tiff`` as far as possible and else by Pillow."""
+    page, *others = tiff.read_pages(content)
+    _check_size(*page.size, name, max_pixels)
+    exif = Image.Exif()
+    try:
+        exif.load(content)
+    except Exception:  # damaged data raise errors of many kinds
+        exif = None
+    metadata, orientation, notes = read_metadata(exif, {'dpi': page.dpi})
+    profile = page.tags[tiff.Tag.ICC_PROFILE].tobytes() if tiff.Tag.ICC_PROFILE in page.tags else None
+    if page.is_plain():
+        pixels = _turn(tiff.decode_page(content, page), orientation)
+    else:
+        with open_image(io.BytesIO(content)) as image:
+            if page.bits > 8 and image.mode != 'CMYK':
+                raise ValueError(f'{page.bits} bits per channel; allowed: 8 or 16')
+            pixels, more = to_gray_or_rgb(image, profile)  # Pillow has turned it
+            notes += more
+    return Photo(
+        pixels,
+        fitting_profile(profile, pixels.shape[2]),
+        metadata=metadata,
+        notes=(*((SEVERAL,) if others else ()), *notes),
+    )
 
 
 def _turn(pixels: np.ndarray, orientation: int) -> np.ndarray:
-    """Turn an array as the EXIF orientation says, 1 to 8; others are taken for 1."""
+    """Turn an array as the EXIF orientation says, 1 to 8."""
     if orientation in (5, 6, 7, 8):
         pixels = pixels.swapaxes(0, 1)
     if orientation in (2, 3, 6, 7):
@@ -182,22 +203,25 @@ def _turn(pixels: np.ndarray, orientation: int) -> np.ndarray:
 def check_format(path: Path, pixels: np.ndarray) -> None:
     """Raise an ImageError unless the format of the path's suffix holds such pixels; see the module."""
     suffix = path.suffix.lower()
-    holds_all = ('.png', '.tif', '.tiff')
     has_alpha, bits = pixels.shape[2] in (2, 4), 8 * pixels.dtype.itemsize
-    if suffix not in (*holds_all, '.webp', '.jpg', '.jpeg', '.bmp'):
-        raise ImageError(f'{path}: {suffix or "no suffix"} is not one of .png, .tif, .tiff, .webp, .jpg, .jpeg, .bmp')
-    if suffix not in holds_all and (bits != 8 or (has_alpha and suffix != '.webp')):
+    if suffix not in WRITTEN_SUFFIXES:
+        raise ImageError(f'{path}: {suffix or "no suffix"} is not one of {", ".join(WRITTEN_SUFFIXES)}')
+    if suffix not in LOSSLESS_SUFFIXES and (bits != 8 or (has_alpha and suffix != '.webp')):
         what = f'{bits} bits per channel' if bits != 8 else 'an alpha channel'
-        raise ImageError(f'{path}: {suffix} does not hold {what}; allowed: {", ".join(holds_all)}')
+        raise ImageError(f'{path}: {suffix} does not hold {what}; allowed: {", ".join(LOSSLESS_SUFFIXES)}')
 
 
-def write_photo(path: Path, pixels: np.ndarray, icc_profile: bytes | None = None) -> None:
+def write_photo(
+    path: Path, pixels: np.ndarray, icc_profile: bytes | None = None, metadata: Metadata | None = None
+) -> None:
     """Write a photograph in the format of the path's suffix, in one move; without loss but for JPEG.
 
     Args:
         path: The file.
         pixels: (h, w, C) uint8 or uint16; see the module.
-        icc_profile: ICC profile of its colours.
+        icc_profile: ICC profile of its colours; one that does not fit them is left out.
+        metadata: What else the file says, as far as the format holds it: PNG all of it; TIFF, WebP and JPEG the EXIF
+            data and the resolution; BMP the resolution.
 
     Raises:
         ImageError: for a format that does not hold such pixels.
@@ -205,80 +229,33 @@ def write_photo(path: Path, pixels: np.ndarray, icc_profile: bytes | None = None
     """
     check_format(path, pixels)
     suffix = path.suffix.lower()
-    if suffix == '.png':
-        content = encode_png(pixels, icc_profile)
-    elif suffix in ('.tif', '.tiff'):
-        content = _encode_tiff(pixels, icc_profile)
-    else:
-        content = _encode_by_pillow(path, pixels, icc_profile)
+    profile, metadata = fitting_profile(icc_profile, pixels.shape[2]), metadata or Metadata()
+    try:
+        if suffix == '.png':
+            content = encode_png(pixels, profile, metadata)
+        elif suffix in LOSSLESS_SUFFIXES:
+            content = tiff.encode_tiff(pixels, profile, metadata)
+        else:
+            content = _encode_by_pillow(suffix, pixels, profile, metadata)
+    except (OSError, ValueError) as error:  # such as more pixels to a side than the format can count
+        raise ImageError(f'{path}: cannot be encoded ({error})') from None
     write_bytes(path, content)
 
 
-def _encode_by_pillow(path: Path, pixels: np.ndarray, icc_profile: bytes | None) -> bytes:
-    options = {
-        '.webp': {'format': 'WEBP', 'lossless': True, 'exact': True},
-        '.bmp': {'format': 'BMP'},
-    }.get(path.suffix.lower(), {'format': 'JPEG', 'quality': 95, 'subsampling': 0})
+def _encode_by_pillow(suffix: str, pixels: np.ndarray, profile: bytes | None, metadata: Metadata) -> bytes:
     buffer = io.BytesIO()
     image = Image.fromarray(pixels.squeeze(2) if pixels.shape[2] == 1 else pixels)
-    if options['format'] == 'WEBP' and image.mode == 'LA':
-        image = image.convert('RGBA')
-    try:
-        image.save(buffer, **options, **({'icc_profile': icc_profile} if icc_profile else {}))
-    except (OSError, ValueError) as error:  # such as more pixels to a side than the format can count
-        raise ImageError(f'{path}: cannot be encoded ({error})') from None
+    dpi = {'dpi': metadata.dpi} if metadata.dpi else {}
+    exif = metadata.full_exif()
+    beside = ({'exif': exif.tobytes()} if len(exif) else {}) | ({'icc_profile': profile} if profile else {})
+    if suffix == '.bmp':
+        image.save(buffer, 'BMP', **dpi)
+    elif suffix == '.webp':
+        image = image.convert('RGBA') if image.mode == 'LA' else image
+        profile_fits = fitting_profile(profile, 3) is not None  # WebP has no gray
+        beside = beside if profile_fits else {key: value for key, value in beside.items() if key != 'icc_profile'}
+        image.save(buffer, 'WEBP', lossless=True, exact=True, **beside)
+    else:
+        dpi = {'dpi': tuple(min(round(side), 65535) for side in metadata.dpi)} if metadata.dpi else {}
+        image.save(buffer, 'JPEG', quality=95, subsampling=0, **dpi, **beside)
     return buffer.getvalue()
-
-
-def _encode_tiff(pixels: np.ndarray, icc_profile: bytes | None) -> bytes:
-    import tifffile  # slow to import, seldom needed
-
-    has_alpha = pixels.shape[2] in (2, 4)
-    buffer = io.BytesIO()
-    tifffile.imwrite(
-        buffer,
-        pixels.squeeze(2) if pixels.shape[2] == 1 else pixels,
-        photometric='rgb' if pixels.shape[2] > 2 else 'minisblack',
-        planarconfig='contig' if pixels.shape[2] > 1 else None,
-        extrasamples=['unassalpha'] if has_alpha else None,
-        compression='zlib',
-        iccprofile=icc_profile,
-        metadata=None,
-        software=False,
-    )
-    return buffer.getvalue()
-
-
-def encode_png(pixels: np.ndarray, icc_profile: bytes | None = None) -> bytes:
-    """Encode a PNG file of any mode; neither Pillow nor OpenCV has 16 bits together with gray and alpha or a profile.
-
-    Args:
-        pixels: (h, w, C) uint8 or uint16; see the module.
-        icc_profile: ICC profile of its colours.
-    """
-    height, width, channels = pixels.shape
-    depth = 8 * pixels.dtype.itemsize
-    colour_type = {1: 0, 2: 4, 3: 2, 4: 6}[channels]
-    samples = np.ascontiguousarray(pixels).astype(pixels.dtype.newbyteorder('>')).view(np.uint8).reshape(height, -1)
-    parts = [b'\x89PNG\r\n\x1a\n', _chunk(b'IHDR', struct.pack('>IIBBBBB', width, height, depth, colour_type, 0, 0, 0))]
-    if icc_profile:
-        parts.append(_chunk(b'iCCP', b'ICC profile\0\0' + zlib.compress(icc_profile)))
-    parts.append(_chunk(b'IDAT', zlib.compress(_filter_rows(samples, channels * depth // 8), 6)))
-    return b''.join([*parts, _chunk(b'IEND', b'')])
-
-
-def _filter_rows(samples: np.ndarray, step: int) -> bytes:
-    """Apply PNG's filter 4 (Paeth) to rows of bytes, (h, n): the difference to the best of three neighbours."""
-    padded = np.pad(samples, ((1, 0), (step, 0))).astype(np.int16)
-    left, above, corner = padded[1:, :-step], padded[:-1, step:], padded[:-1, :-step]
-    to_left, to_above, to_corner = abs(above - corner), abs(left - corner), abs(left + above - 2 * corner)
-    nearest = np.where(to_above <= to_corner, above, corner)
-    nearest = np.where((to_left <= to_above) & (to_left <= to_corner), left, nearest)
-    rows = np.empty((samples.shape[0], samples.shape[1] + 1), np.uint8)
-    rows[:, 0] = 4
-    rows[:, 1:] = samples - nearest.astype(np.uint8)
-    return rows.tobytes()
-
-
-def _chunk(kind: bytes, content: bytes) -> bytes:
-    return struct.pack('>I', len(content)) + kind + content + struct.pack('>I', zlib.crc32(kind + content))

@@ -1,37 +1,53 @@
-"""Images as whole levels: what a PNG file holds, and what a checksum of pixels is taken of."""
+"""Images as whole levels, as files hold them, and as tensors, as the methods want them."""
 
 import hashlib
 
-import cv2
 import numpy as np
+import torch
 from torch import Tensor
 
 
-def to_levels(image: Tensor) -> np.ndarray:
-    """Undo the division by which :func:`dkp_plugin.io.images.decode_image` brings levels to [0, 1].
+def to_tensor(pixels: np.ndarray) -> Tensor:
+    """Levels to numbers in [0, 1].
 
     Args:
-        image: (C, H, W) float32 in [0, 1], C 1 or 3 (RGB).
+        pixels: (H, W, C) uint8 or uint16, or floating point in [0, 1].
+
+    Returns:
+        float32 (1, C, H, W) in [0, 1]: levels divided by the largest one, correctly rounded.
+    """
+    top = 1 if pixels.dtype.kind == 'f' else np.iinfo(pixels.dtype).max
+    array = (pixels.transpose(2, 0, 1) / np.float64(top)).astype(np.float32)
+    return torch.from_numpy(np.ascontiguousarray(array)).unsqueeze(0)
+
+
+def from_tensor(image: Tensor, dtype: np.dtype) -> np.ndarray:
+    """Numbers in [0, 1] to levels; the inverse of :func:`to_tensor`.
+
+    Args:
+        image: (1, C, H, W); values beyond [0, 1] are clipped.
+        dtype: uint8, uint16 or floating point.
+
+    Returns:
+        (H, W, C) of that dtype, integers rounded in float64.
+    """
+    array = image[0].clamp(0, 1).double().cpu().numpy().transpose(1, 2, 0)
+    if dtype.kind == 'f':
+        return array.astype(dtype)
+    return (array * np.iinfo(dtype).max).round().astype(dtype)
+
+
+def to_levels(image: Tensor) -> np.ndarray:
+    """Numbers in [0, 1] to the levels that they came from.
+
+    Args:
+        image: (C, H, W) float32 in [0, 1], C from 1 to 4.
 
     Returns:
         (H, W, C), uint8 where 8 bits hold every value exactly, else uint16.
     """
-    array = image.permute(1, 2, 0).numpy()
-    levels = np.rint(array * 255).astype(np.uint8)
-    if np.array_equal(levels.astype(np.float32) / 255, array):
-        return levels
-    return np.rint(array * 65535).astype(np.uint16)
-
-
-def encode_png(image: Tensor, compression: int) -> bytes:
-    """Encode an image as PNG of 8 or 16 bits; decoding gives the same numbers.
-
-    Args:
-        image: (C, H, W) float32 in [0, 1], C 1 or 3 (RGB), as ``decode_image`` returns it.
-        compression: zlib's level, 0 (fast) to 9 (small).
-    """
-    levels = np.ascontiguousarray(to_levels(image)[..., ::-1])  # OpenCV expects BGR
-    return cv2.imencode('.png', levels, [cv2.IMWRITE_PNG_COMPRESSION, compression])[1].tobytes()
+    levels = from_tensor(image[None], np.dtype(np.uint8))
+    return levels if to_tensor(levels)[0].equal(image) else from_tensor(image[None], np.dtype(np.uint16))
 
 
 def pixel_digest(image: Tensor) -> str:

@@ -34,7 +34,8 @@ from dkp_plugin.io.fingerprint import fingerprint
 from dkp_plugin.io.images import decode_image
 from dkp_plugin.io.kernel_files import read_kernel, write_kernel
 from dkp_plugin.io.photo_files import write_photo
-from dkp_plugin.photos.pixels import from_tensor, join_alpha
+from dkp_plugin.io.pixels import from_tensor
+from dkp_plugin.io.transparency import join_alpha
 
 
 @MODEL_REGISTRY.register()
@@ -81,7 +82,7 @@ class BlindSRModel(BaseModel):
 
         Args:
             data: ``lq`` (1, C, h, w) and ``lq_path``; optionally ``gt`` (1, C, s h, s w), ``kernel`` (1, 1, K, K),
-                ``alpha`` (1, 1, h, w) and ``jpeg_quality``, which is otherwise read from the file at ``lq_path``.
+                ``alpha`` (1, 1, h, w) and ``jpeg_quality``, (1,).
 
         Raises:
             ImageError: if HR and LR image do not fit each other and the scale.
@@ -174,6 +175,7 @@ class BlindSRModel(BaseModel):
             item = load_item(dataset, index)
             self.made_from = self.provenance.of(item)
             self.feed_data(default_collate([item]))
+            self.image_name = name  # which keeps the folder of an lmdb's entry
             self.test()
             if save_img:  # before the metrics, so that no error in them can cost the result
                 self._save_result(records.dataset_name)

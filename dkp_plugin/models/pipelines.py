@@ -6,14 +6,18 @@ import tempfile
 from argparse import Namespace
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
+from functools import partial
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+from basicsr.data import build_dataset
 from basicsr.utils import check_resume, get_time_str
 from basicsr.utils.options import dict2str
+from torch.utils.data import Dataset
 
 from dkp_plugin.evaluation.checks import check_options
+from dkp_plugin.evaluation.stock import file_stems, image_names
 from dkp_plugin.host.errors import UserError
 from dkp_plugin.host.interruption import Interrupted, stopping_gently
 from dkp_plugin.host.option_files import choose_data_sets, complete_options, parse_arguments, read_option_file
@@ -71,12 +75,32 @@ def _replacements(
     functions['dict2str'] = lambda options: '\n'.join([dict2str(options), *skipped])  # what the log begins with
     if opt['is_train']:
         functions['load_resume_state'] = load_resume_state
-    elif opt['model_type'] == 'BlindSRModel':
+        return functions
+    functions['build_dataset'] = partial(_build_test_set, opt, build_dataset)
+    if opt['model_type'] == 'BlindSRModel':
         functions['make_exp_dirs'] = _make_folders
         functions['build_model'] = lambda opt: BlindSRModel(opt, checked)  # whose networks are built and loaded
         if opt['world_size'] > 1:  # one log for each process
             functions['get_time_str'] = lambda: f'{get_time_str()}_{opt["rank"]}'
     return functions
+
+
+def _build_test_set(opt: dict[str, Any], build: Callable[..., Dataset], dataset_opt: dict[str, Any]) -> Dataset:
+    """Build a data set as BasicSR does; refuse one in which two images would share their results.
+
+    The pipeline builds all of them before the model, so this comes before any work.
+
+    Raises:
+        OptionError: naming both files.
+    """
+    dataset = build(dataset_opt)
+    if not hasattr(dataset, 'paths'):  # a data set of one's own
+        return dataset
+    if opt['model_type'] == 'BlindSRModel':
+        image_names(dataset)
+    elif (opt.get('val') or {}).get('save_img'):
+        file_stems(dataset)
+    return dataset
 
 
 def _make_folders(opt: dict[str, Any]) -> None:

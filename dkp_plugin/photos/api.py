@@ -12,10 +12,11 @@ import torch
 from dkp_plugin.engine.checkpoints import Checkpoints
 from dkp_plugin.engine.confidence import Confidence, Inspection
 from dkp_plugin.engine.restoration import Observer, Restoration
-from dkp_plugin.host.errors import OptionError
+from dkp_plugin.host.errors import ImageError, OptionError
 from dkp_plugin.host.schema import parse_section
 from dkp_plugin.io.photo_files import MAX_PIXELS, read_photo
-from dkp_plugin.photos.pixels import check_pixels, from_tensor, join_alpha, split_alpha, to_tensor
+from dkp_plugin.io.pixels import from_tensor, to_tensor
+from dkp_plugin.io.transparency import join_alpha, split_alpha
 from dkp_plugin.photos.presets import Choices, make_options
 
 OnProgress = Callable[[int, int], None]  # called with the steps done and an upper bound of their number
@@ -91,6 +92,29 @@ def restore(
         return restorer(image, observer=observer)
     photo = read_photo(Path(image), max_pixels)
     return restorer(photo.pixels, Path(image).stem, photo.jpeg_quality, observer)
+
+
+def check_pixels(pixels: np.ndarray) -> np.ndarray:
+    """Check an array of pixels and give it three dimensions.
+
+    Args:
+        pixels: (H, W) or (H, W, C), C = 1 gray, 2 gray and alpha, 3 RGB, 4 RGB and alpha; uint8, uint16, or floating
+            point in [0, 1].
+
+    Returns:
+        (H, W, C).
+
+    Raises:
+        ImageError: for another shape or dtype, and for values that are not finite or not in [0, 1].
+    """
+    allowed = 'allowed: (H, W) or (H, W, C), C from 1 to 4, of uint8, uint16 or floating point'
+    if pixels.ndim not in (2, 3) or (pixels.ndim == 3 and pixels.shape[2] not in (1, 2, 3, 4)):
+        raise ImageError(f'image: an array of shape {pixels.shape}; {allowed}')
+    if pixels.dtype not in (np.uint8, np.uint16) and pixels.dtype.kind != 'f':
+        raise ImageError(f'image: an array of {pixels.dtype}; {allowed}')
+    if pixels.dtype.kind == 'f' and pixels.size and not (pixels.min() >= 0 and pixels.max() <= 1):
+        raise ImageError(f'image: values from {pixels.min():.4g} to {pixels.max():.4g}; allowed: 0 to 1')
+    return pixels if pixels.ndim == 3 else pixels[..., None]
 
 
 class _StepObserver(Observer):

@@ -32,7 +32,7 @@ from dkp_plugin.io.kernel_files import write_kernel
 from dkp_plugin.io.photo_files import MAX_PIXELS, check_format, photo_size, read_photo, write_photo
 from dkp_plugin.models.pipelines import EXIT_FAILED_IMAGES, EXIT_USER_ERROR
 from dkp_plugin.photos.api import PhotoRestorer
-from dkp_plugin.photos.inputs import Item, find_items, output_folder
+from dkp_plugin.photos.inputs import Item, claim, find_items, output_folder, read_record
 from dkp_plugin.photos.presets import METHODS, PRESETS, Choices, make_options, take_options
 from dkp_plugin.photos.progress import Progress, format_seconds
 from dkp_plugin.photos.report import write_report
@@ -102,7 +102,8 @@ def run(arguments: argparse.Namespace) -> int:
     """
     if arguments.report:
         check_template_engine()
-    items, folder = find_items(arguments.inputs, arguments.output), output_folder(arguments.output)
+    items = find_items(arguments.inputs, arguments.output, with_kernels=arguments.save_kernel)
+    folder = output_folder(arguments.output)
     rank, world = rank_and_world()
     device = choose_device(arguments.device, int(os.environ.get('LOCAL_RANK', rank)))
     restorer, options = make_restorer(arguments, device)
@@ -156,15 +157,6 @@ def describe(options: Mapping[str, Any], num_images: int, device: torch.device) 
     )
     where = f'cpu (threads: {torch.get_num_threads()})' if device.type == 'cpu' else str(device)
     return f'dkp-restore {__version__}: x{options["scale"]}, {methods}, on {where}; images: {num_images}'
-
-
-def read_record(item: Item) -> dict[str, Any]:
-    """What is known of an image that was finished; empty if it was not."""
-    try:
-        record = json.loads(item.record.read_text(encoding='utf-8'))
-        return record if isinstance(record, dict) else {}
-    except (OSError, ValueError):
-        return {}
 
 
 def _pixels(source: Path, max_pixels: int) -> int:
@@ -260,6 +252,7 @@ class _Worker:
         checkpoints = Checkpoints(folder, wanted['fingerprint'], freq, self.logger)
         watch = _Watch(item.source.name, self.progress)
         result = self.restorer(photo.pixels, item.source.stem, photo.jpeg_quality, watch, checkpoints)
+        wanted['written'] = claim(item, wanted['outputs'])
         if self.arguments.save_kernel:
             degradation = self.restoration.degradation
             kernel = torch.from_numpy(result.kernel)[None, None]

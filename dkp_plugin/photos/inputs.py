@@ -1,14 +1,19 @@
 """Which photographs a command line means, and where their results go."""
 
 import glob
+import json
 import os
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from dkp_plugin.host.errors import UserError
-from dkp_plugin.io.images import IMAGE_SUFFIXES
+from dkp_plugin.io.files import write_json
+from dkp_plugin.io.formats import HINTS, IMAGE_SUFFIXES, describe_unreadable
+
+STARTED = 'started'  # status of a record while the files are written
 
 
 @dataclass(frozen=True)
@@ -27,6 +32,10 @@ class Item:
     record: Path
     kernel: Path
 
+    def outputs(self, with_kernel: bool) -> list[Path]:
+        """The files that a user gets: the result and, if wanted, the kernel and its picture."""
+        return [self.target, *([self.kernel, self.kernel.with_suffix('.png')] if with_kernel else [])]
+
 
 def output_folder(output: Path) -> Path:
     """The folder of results: ``output``, or where it lies, if its suffix makes it an image."""
@@ -34,56 +43,136 @@ def output_folder(output: Path) -> Path:
     return output.parent if output.suffix.lower() in IMAGE_SUFFIXES and not output.is_dir() else output
 
 
-def find_items(patterns: Sequence[str], output: Path) -> list[Item]:
+def find_items(
+    patterns: Sequence[str], output: Path, overwrite: bool = False, with_kernels: bool = False
+) -> list[Item]:
     """Find the photographs of a command line.
 
     Args:
         patterns: Files, folders, which are searched with all that is below them, or patterns of either.
         output: A folder; or, for a single file, a file, whose suffix says the format.
+        overwrite: Whether results may replace files that are not results of an earlier run.
+        with_kernels: Whether the kernels are written, too.
 
     Returns:
         The photographs, in the order of ``patterns``, each once. Their results are PNG files that keep the names, and
         the folders below those that were named; where two would have one name, both keep their old suffix as well.
 
     Raises:
-        UserError: if there is nothing to restore, or a result would replace a photograph or leave ``output``.
+        UserError: if there is nothing to restore; or a result would leave ``output``, replace a photograph that is to
+            be restored or, unless ``overwrite`` is set, any file that this program did not write.
     """
     output, folder = Path(os.path.abspath(output)), output_folder(output)
     sources: dict[Path, Path] = {}  # the photograph and its name below the output folder
-    for pattern in patterns:
-        paths = [Path(pattern)] if os.path.exists(pattern) else sorted(map(Path, glob.glob(pattern, recursive=True)))
-        for path in paths or [Path(pattern)]:  # a file that is not there is told when its turn comes
-            if path.is_dir():
-                for file in _images_below(path, output):
+    for path in _expand(patterns):
+        if path.is_dir():
+            for file in _files_below(path, output):
+                if file.suffix.lower() in IMAGE_SUFFIXES:
                     sources.setdefault(file.absolute(), file.relative_to(path))
-            else:
-                sources.setdefault(path.absolute(), Path(path.name))
+        else:
+            sources.setdefault(path.absolute(), Path(path.name))
     if not sources:
-        raise UserError(f'no images in {", ".join(patterns)}; formats: {", ".join(IMAGE_SUFFIXES)}')
+        unreadable = describe_unreadable(find_unreadable(patterns, output))
+        reason = unreadable or f'formats: {", ".join(IMAGE_SUFFIXES)}'
+        raise UserError(f'no images in {", ".join(patterns)}; {reason}')
     if folder != output and len(sources) > 1:
         raise UserError(f'-o {output}: a file, but there are {len(sources)} images; name a folder')
     names = _target_names(list(sources.values())) if folder == output else [Path(output.name)]
-    items, resolved_sources = [], {source.resolve() for source in sources}
+    items = []
     for source, name in zip(sources, names, strict=True):
         target = folder / name
         if not target.resolve().is_relative_to(folder.resolve()):
             raise UserError(f'{source}: its result would leave the folder {folder}')
-        if target.resolve() in resolved_sources:
-            raise UserError(f'{source}: its result would replace {target}; name another folder with -o')
         record = folder / '.dkp' / name.with_name(f'{name.name}.json')
         items.append(Item(source, target, record, target.with_name(f'{target.stem}_kernel.mat')))
+    _check_outputs(items, overwrite, with_kernels)
     return items
 
 
-def _images_below(folder: Path, output: Path) -> list[Path]:
-    """Images in a folder and its folders, but for hidden ones and those in the output folder."""
+def _check_outputs(items: Sequence[Item], overwrite: bool, with_kernels: bool) -> None:
+    """Raise a UserError if a file to be written would replace another one; see :func:`find_items`."""
+    sources, taken = {item.source.resolve() for item in items}, {}
+    for item in items:
+        own = None
+        for path in item.outputs(with_kernels):
+            if path.resolve() in sources:
+                raise UserError(f'{item.source}: its result would replace {path}; name another folder with -o')
+            other = taken.setdefault(str(path).lower(), item)  # without regard to case, as some file systems are
+            if other is not item:
+                raise UserError(f'{item.source} and {other.source}: both would write {path}; restore them apart')
+            if overwrite or not os.path.lexists(path):
+                continue
+            own = written_before(item) if own is None else own
+            if path.name not in own:
+                raise UserError(f'{path}: is there already and not from an earlier run; --overwrite replaces it')
+
+
+def read_record(item: Item) -> dict[str, Any]:
+    """What is known of an image that was finished; empty if it was not."""
+    record = _load_record(item)
+    return {} if record.get('status') == STARTED else record
+
+
+def _load_record(item: Item) -> dict[str, Any]:
+    try:
+        record = json.loads(item.record.read_text(encoding='utf-8'))
+        return record if isinstance(record, dict) else {}
+    except (OSError, ValueError):
+        return {}
+
+
+def written_before(item: Item) -> set[str]:
+    """Names of the files that earlier runs have written for a photograph, or were about to write."""
+    record = _load_record(item)
+    paths = [*(record.get('written') or ()), *(record.get('outputs') or ())]
+    return {Path(path).name for path in paths if isinstance(path, str)}
+
+
+def claim(item: Item, outputs: Iterable[str | Path]) -> list[str]:
+    """Note that files are about to be written, before the first of them is.
+
+    A run that is killed between a result and its record leaves a file that the next run knows as its own.
+
+    Args:
+        item: The photograph.
+        outputs: The files.
+
+    Returns:
+        Names of all files ever written for it, for the key ``written`` of its record.
+    """
+    names = sorted(written_before(item) | {Path(path).name for path in outputs})
+    write_json(item.record, {'status': STARTED, 'written': names})
+    return names
+
+
+def find_unreadable(patterns: Sequence[str], output: Path) -> list[Path]:
+    """Images of kinds that are not read, in the folders of a command line.
+
+    :func:`~dkp_plugin.io.formats.describe_unreadable` says what to do about them.
+    """
+    folders = [path for path in _expand(patterns) if path.is_dir()]
+    files = dict.fromkeys(file for folder in folders for file in _files_below(folder, output))
+    return [file for file in files if file.suffix.lower() in HINTS]
+
+
+def _expand(patterns: Sequence[str]) -> list[Path]:
+    """Files and folders that are meant; one that is not there stays, to be told when its turn comes."""
+    paths = []
+    for pattern in patterns:
+        found = [pattern] if os.path.exists(pattern) else sorted(glob.glob(pattern, recursive=True))
+        paths += map(Path, found or [pattern])
+    return paths
+
+
+def _files_below(folder: Path, output: Path) -> list[Path]:
+    """Files in a folder and its folders, but for hidden ones and those in the output folder."""
     found = []
     for parent, folders, files in os.walk(folder):
         folders[:] = sorted(
             name for name in folders if name[0] != '.' and os.path.abspath(os.path.join(parent, name)) != str(output)
         )
         found += [Path(parent, name) for name in sorted(files) if name[0] != '.']
-    return [path for path in found if path.suffix.lower() in IMAGE_SUFFIXES]
+    return found
 
 
 def _target_names(names: list[Path]) -> list[Path]:

@@ -12,6 +12,7 @@ from dkp_plugin.data import benchmarks
 from dkp_plugin.data.benchmarks import Benchmark, arrange, load_benchmarks, locate
 from dkp_plugin.host.errors import ImageError, UserError
 from dkp_plugin.io.archives import read_content, walk
+from dkp_plugin.io.formats import SUFFIXES
 from dkp_plugin.io.images import decode_image
 
 SIZE = 26, 40  # cut to a multiple of 12: 24, 36
@@ -220,7 +221,7 @@ def test_missing_and_changed_images_are_named(tmp_path):
     assert not report.is_complete
     assert report.lines() == [
         f'{tmp_path}/out/Set5/HR: 1 of 3 images, 1 written, 0 there already',
-        f'  missing: one, {tmp_path}/in/Set5/three.png: not a readable image (unknown format)',
+        f'  missing: one, {tmp_path}/in/Set5/three.png: not a readable image; formats: {", ".join(SUFFIXES)}',
         '  files not recognised: One more.png',
         '  other pixels than recorded, so figures will not compare with others: two',
         '  pixels as recorded: 0',

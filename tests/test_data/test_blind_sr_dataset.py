@@ -1,12 +1,14 @@
 import pickle
 import shutil
 
+import cv2
 import lmdb
 import numpy as np
 import pytest
 import torch
 from basicsr.data import build_dataset
 from basicsr.utils.lmdb_util import make_lmdb_from_imgs
+from PIL import Image
 from torch.utils.data import DataLoader
 
 from dkp_plugin.data.blind_sr_dataset import BlindSRDataset
@@ -193,6 +195,84 @@ def test_folder_that_is_no_lmdb_is_refused(meta, files):
         (files / 'LR' / 'meta_info.txt').write_text(meta)
     with pytest.raises(OptionError, match=r'^dataroot_lq: .*meta_info\.txt'):
         dataset(files, 'lq', io_backend={'type': 'lmdb'})
+
+
+def test_lmdb_entries_keep_their_folders(files, tmp_path):
+    root = tmp_path / 'REDS.lmdb'
+    with lmdb.open(str(root), map_size=1 << 20) as environment, environment.begin(write=True) as transaction:
+        for folder, name in (('x', 'c'), ('y', 'a.x')):
+            transaction.put(f'{folder}/im'.encode(), (files / 'LR' / f'{name}.png').read_bytes())
+    (root / 'meta_info.txt').write_text('x/im.png (16,17,3) 1\ny/im.png (16,17,3) 1\n')
+    items = dataset(files, dataroot_lq=str(root), io_backend={'type': 'lmdb'})
+    assert items.names == [item['lq_path'] for item in items] == ['x/im', 'y/im']
+    c, a = dataset(files, 'lq')[2], dataset(files, 'lq')[0]
+    assert items[0]['lq'].equal(c['lq']) and items[1]['lq'].equal(a['lq']) and not c['lq'].equal(a['lq'])
+
+
+@pytest.mark.parametrize(
+    ('meta', 'reason'),
+    [
+        ('x/im.png (16,17,3) 1\nx/im.jpg (16,17,3) 1\n', 'x/im.png and x/im.jpg would share their results'),
+        ('../im.png (16,17,3) 1\n', "the name '../im.png', which leads out of the folder of results"),
+        ('/im.png (16,17,3) 1\n', "the name '/im.png', which leads out of the folder of results"),
+    ],
+)
+def test_lmdb_entries_whose_results_would_be_lost_are_refused(meta, reason, files, tmp_path):
+    (tmp_path / 'x.lmdb').mkdir()
+    (tmp_path / 'x.lmdb/meta_info.txt').write_text(meta)
+    with pytest.raises(OptionError) as error:
+        dataset(files, dataroot_lq=str(tmp_path / 'x.lmdb'), io_backend={'type': 'lmdb'})
+    assert str(error.value).startswith('dataroot_lq: ') and reason in str(error.value)
+
+
+# What a file says beside its colours
+
+
+def test_alpha_channel_comes_beside_the_image(files):
+    alpha = np.full((16, 17), 255, np.uint8)
+    alpha[2:5, 3:9] = np.arange(6) * 10
+    opaque = dataset(files, 'lq')[2]['lq']
+    levels = np.dstack([to_uint8(opaque), alpha])
+    (files / 'LR' / 'c.png').write_bytes(cv2.imencode('.png', levels)[1].tobytes())
+    items = dataset(files, 'lq')
+    assert 'alpha' not in items[0] and 'jpeg_quality' not in items[2]
+    (batch,) = [batch for batch in DataLoader(items, batch_size=1) if batch['lq_path'][0].endswith('c.png')]
+    np.testing.assert_array_equal(batch['alpha'][0, 0].numpy(), alpha / np.float32(255))
+    is_visible = torch.from_numpy(alpha == 255)
+    assert batch['lq'][0][:, is_visible].equal(opaque[:, is_visible])
+    assert not batch['lq'][0].equal(opaque)  # hidden pixels take the colour of what surrounds them
+
+
+def test_jpeg_quality_comes_beside_the_image(files):
+    image = to_uint8(dataset(files, 'lq')[2]['lq'])
+    (files / 'LR' / 'c.png').unlink()
+    content = cv2.imencode('.jpg', image, [cv2.IMWRITE_JPEG_QUALITY, 60])[1].tobytes()
+    (files / 'LR' / 'c.jpg').write_bytes(content)
+    qualities = [batch.get('jpeg_quality') for batch in DataLoader(dataset(files, 'lq'), batch_size=1)]
+    assert qualities[:2] == [None, None] and abs(int(qualities[2]) - 60) <= 1
+    made = dataset(files, 'gt', random_kernel={'jpeg_quality': 35})[0]
+    assert made['jpeg_quality'] == 35 and 'jpeg_quality' not in dataset(files, 'gt', random_kernel={})[0]
+
+
+def test_images_that_are_not_read_are_named_in_one_line(files, caplog):
+    for name in ('a.heic.svg', 'b.svg', 'c.nef', 'notes.txt'):
+        (files / 'LR' / name).touch()
+    with caplog.at_level('WARNING', 'basicsr'):
+        assert len(dataset(files, 'lq')) == 3
+    (message,) = caplog.messages
+    assert message == (
+        f'dataroot_lq: {files / "LR"}: not read: a.heic.svg, b.svg (export as PNG or TIFF); '
+        'c.nef (develop the raw file and export it as TIFF)'
+    )
+
+
+def test_what_is_left_out_of_a_file_is_logged_once(files, caplog):
+    first, second = (Image.fromarray(np.full((16, 17, 3), level, np.uint8)) for level in (10, 20))
+    first.save(files / 'LR' / 'c.png', save_all=True, append_images=[second])
+    items = dataset(files, 'lq')
+    with caplog.at_level('WARNING', 'basicsr'):
+        assert (items[2]['lq'] * 255).round().unique().tolist() == [10] and items[2]
+    assert caplog.messages == [f'{files / "LR" / "c.png"}: holds more than one picture, only the first is read']
 
 
 # What cannot be used

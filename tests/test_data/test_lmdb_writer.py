@@ -1,5 +1,3 @@
-import hashlib
-
 import cv2
 import lmdb
 import numpy as np
@@ -14,8 +12,6 @@ from dkp_plugin.host.errors import ImageError, UserError
 from dkp_plugin.io.images import decode_image, write_image
 from dkp_plugin.io.kernel_files import write_kernel
 from dkp_plugin.io.lmdb_reader import list_lmdb, read_lmdb
-from dkp_plugin.io.pixels import encode_png, pixel_digest, to_levels
-from dkp_plugin.io.staged_folder import staged_folder
 
 NAMES = ['b 1 (2,2,2) 1', 'a.x', 'Größe 中文']
 
@@ -224,41 +220,3 @@ def test_lmdb_error_while_writing_is_one_line(folders, monkeypatch):
     with pytest.raises(UserError, match=r'OUTPUT: .*out\.lmdb: mdb_txn_commit: No space left on device'):
         create_lmdb(folders / 'HR', folders / 'out.lmdb')
     assert not (folders / 'out.lmdb').exists()
-
-
-# Levels and digests
-
-
-@pytest.mark.parametrize(('dtype', 'peak'), [(np.uint8, 255), (np.uint16, 65535)])
-def test_levels_are_those_of_the_file(dtype, peak):
-    every_level = np.arange(peak + 1, dtype=dtype).reshape(1, -1, 1)
-    image = torch.from_numpy(every_level.astype(np.float32) / peak).permute(2, 0, 1)
-    levels = to_levels(image)
-    assert levels.dtype == dtype and np.array_equal(levels, every_level)
-    assert decode_image(encode_png(image, 1), '').equal(image)
-
-
-def test_digest_is_of_the_pixels_and_not_of_the_file(tmp_path):
-    pixels = np.arange(24, dtype=np.uint8).reshape(2, 4, 3)
-    by_hand = hashlib.sha256(b'2x4 uint8' + bytes(range(24))).hexdigest()
-    for suffix in ('.png', '.bmp'):
-        write_raw(tmp_path / f'x{suffix}', np.ascontiguousarray(pixels[..., ::-1]))
-        assert pixel_digest(decode_image((tmp_path / f'x{suffix}').read_bytes(), '')) == by_hand
-
-
-def test_digest_of_gray_is_that_of_gray_in_colour_and_knows_the_size():
-    gray = torch.arange(6.0).view(1, 2, 3) / 255
-    assert pixel_digest(gray) == pixel_digest(gray.expand(3, -1, -1))
-    assert pixel_digest(gray) != pixel_digest(gray.view(1, 3, 2))
-    assert pixel_digest(gray) != pixel_digest(gray / 257)
-
-
-def test_staged_folder_is_there_as_a_whole_or_not_at_all(tmp_path):
-    folder = tmp_path / 'deep/er'
-    with staged_folder(folder) as staging:
-        (staging / 'a').write_text('a')
-        assert not folder.exists() and staging.parent == folder.parent
-    assert [path.name for path in folder.iterdir()] == ['a'] and list(folder.parent.iterdir()) == [folder]
-    with pytest.raises(KeyboardInterrupt), staged_folder(folder, overwrite=True):
-        raise KeyboardInterrupt
-    assert [path.name for path in folder.iterdir()] == ['a'] and list(folder.parent.iterdir()) == [folder]

@@ -11,7 +11,8 @@ import tifffile
 from PIL import Image, ImageCms
 
 from dkp_plugin.host.errors import ImageError
-from dkp_plugin.io.photo_files import decode_photo, encode_png, photo_size, read_photo, write_photo
+from dkp_plugin.io.photo_files import decode_photo, photo_size, read_photo, write_photo
+from dkp_plugin.io.png import encode_png
 
 MODES = {1: 'L', 2: 'LA', 3: 'RGB', 4: 'RGBA'}
 
@@ -34,11 +35,6 @@ def test_every_mode_and_depth_survives_a_round_trip(suffix, channels, dtype, tmp
     pixels = random_pixels(channels, dtype)
     path = tmp_path / 'é 中文' / f'a b{suffix}'
     write_photo(path, pixels)
-    if (suffix, channels, dtype) == ('.tiff', 2, 'uint16'):  # neither Pillow nor OpenCV reads it; others may
-        with pytest.raises(ImageError, match='not a readable image'):
-            read_photo(path)
-        np.testing.assert_array_equal(tifffile.imread(path), pixels)
-        return
     np.testing.assert_array_equal(read_photo(path).pixels, pixels)
     assert read_photo(path).pixels.dtype == pixels.dtype
 
@@ -140,7 +136,7 @@ def test_other_modes_are_converted(mode):
 
 
 def test_floating_point_pixels_are_refused():
-    with pytest.raises(ImageError, match='mode F; allowed: 8 or 16 bits per channel'):
+    with pytest.raises(ImageError, match='32 bits per channel; allowed: 8 or 16'):
         decode_photo(pillow_bytes(Image.new('F', (20, 16)), 'TIFF'), 'a.tif')
 
 

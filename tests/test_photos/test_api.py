@@ -16,8 +16,8 @@ from dkp_plugin.engine.restoration import Observer, Restoration
 from dkp_plugin.host.errors import KernelError, UserError
 from dkp_plugin.io.kernel_files import write_kernel
 from dkp_plugin.io.photo_files import write_photo
+from dkp_plugin.io.pixels import from_tensor, to_tensor
 from dkp_plugin.photos.api import PhotoRestorer
-from dkp_plugin.photos.pixels import from_tensor, to_tensor
 from dkp_plugin.photos.presets import METHODS, PRESETS, Choices, make_options
 from dkp_plugin.physics.degradation import Degradation
 from dkp_plugin.physics.kernel_families import build_family

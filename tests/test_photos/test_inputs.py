@@ -5,7 +5,8 @@ from pathlib import Path
 import pytest
 
 from dkp_plugin.host.errors import UserError
-from dkp_plugin.photos.inputs import find_items
+from dkp_plugin.io.files import write_json
+from dkp_plugin.photos.inputs import claim, find_items, find_unreadable, read_record, written_before
 
 
 @pytest.fixture
@@ -60,3 +61,61 @@ def test_results_do_not_leave_the_folder_by_a_link(folder):
     (folder / 'o/sub').symlink_to(folder / 'b')
     with pytest.raises(UserError, match='would leave the folder'):
         find_items([str(folder / 'in')], folder / 'o')
+
+
+def test_only_results_of_earlier_runs_are_replaced(folder):
+    patterns, target = [str(folder / 'in/a.JPG')], folder / 'in/a.png'
+    with pytest.raises(UserError) as error:
+        find_items(patterns, folder / 'in')
+    assert str(error.value) == f'{target}: is there already and not from an earlier run; --overwrite replaces it'
+    (item,) = find_items(patterns, folder / 'in', overwrite=True)
+    assert item.target == target
+    write_json(item.record, {'status': 'done', 'outputs': ['/moved/since/a.png']})
+    assert find_items(patterns, folder / 'in') == [item]
+    write_json(item.record, {'status': 'done', 'outputs': ['/moved/since/b.png', 3]})
+    with pytest.raises(UserError, match='--overwrite'):
+        find_items(patterns, folder / 'in')
+    target.unlink()
+    target.symlink_to(folder / 'in/nowhere')  # a link that leads nowhere is somebody's file, too
+    with pytest.raises(UserError, match='--overwrite'):
+        find_items(patterns, folder / 'in')
+
+
+def test_photographs_to_be_restored_are_never_replaced_not_even_on_request(folder):
+    with pytest.raises(UserError, match='would replace'):
+        find_items([str(folder / 'b')], folder / 'b', overwrite=True)
+
+
+def test_a_run_that_was_killed_knows_its_files(folder):
+    (item,) = find_items([str(folder / 'b/a.png')], folder / 'o', with_kernels=True)
+    write_json(item.record, {'status': 'done', 'fingerprint': 'x', 'outputs': [str(item.kernel)]})
+    assert claim(item, map(str, item.outputs(False))) == ['a.png', 'a_kernel.mat']
+    item.target.touch()
+    item.kernel.touch()
+    assert read_record(item) == {}  # it is not finished
+    assert written_before(item) == {'a.png', 'a_kernel.mat'}
+    assert find_items([str(folder / 'b/a.png')], folder / 'o', with_kernels=True) == [item]
+    item.kernel.with_suffix('.png').touch()
+    with pytest.raises(UserError, match=r'a_kernel\.png: is there already'):
+        find_items([str(folder / 'b/a.png')], folder / 'o', with_kernels=True)
+    assert find_items([str(folder / 'b/a.png')], folder / 'o') == [item]
+
+
+def test_kernel_pictures_and_results_do_not_meet(folder):
+    (folder / 'b/a_kernel.jpg').touch()
+    assert targets([folder / 'b'], folder / 'o') == ['a.png', 'a_kernel.png']
+    with pytest.raises(UserError, match=r'both would write .*a_kernel\.png; restore them apart'):
+        find_items([str(folder / 'b')], folder / 'o', with_kernels=True)
+
+
+def test_images_of_other_kinds_are_found_to_be_named(folder):
+    for name in ('in/sub/p.svg', 'in/q.cr2', 'in/.r.svg', 'in/out/s.svg'):
+        (folder / name).touch()
+    found = find_unreadable([str(folder / 'in'), str(folder / 'in/sub')], folder / 'in/out')
+    assert found == [folder / 'in/q.cr2', folder / 'in/sub/p.svg']
+    (folder / 'raw').mkdir()
+    (folder / 'raw/x.nef').touch()
+    with pytest.raises(UserError) as error:
+        find_items([str(folder / 'raw')], folder / 'o')
+    hint = 'not read: x.nef (develop the raw file and export it as TIFF)'
+    assert str(error.value) == f'no images in {folder / "raw"}; {hint}'

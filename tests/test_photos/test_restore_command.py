@@ -58,6 +58,29 @@ def contents(folder: Path) -> dict[str, bytes]:
     return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob('*.png')}
 
 
+def test_a_photograph_of_another_format_is_not_overwritten(photos, options, capsys):
+    write_photo(photos / 'a.jpg', np.full((20, 20, 3), 100, np.uint8))
+    before = (photos / 'a.png').read_bytes()
+    assert run(photos / 'a.jpg', '-o', photos, '--opt', options) == 2
+    error = f'error: {photos}/a.png: is there already and not from an earlier run; --overwrite replaces it\n'
+    assert capsys.readouterr().err == error
+    assert (photos / 'a.png').read_bytes() == before and not (photos / '.dkp').exists()
+
+
+def test_a_run_that_ended_between_result_and_record_is_repeated(photos, options, tmp_path, monkeypatch, capsys):
+    out = tmp_path / 'out'
+
+    def fail(*_):
+        raise OSError('no space left on device')
+
+    with monkeypatch.context() as context:
+        context.setattr('dkp_plugin.photos.command.write_json', fail)
+        assert run(photos / 'a.png', '-o', out, '--opt', options) == 1
+    assert (out / 'a.png').exists()
+    assert run(photos / 'a.png', '-o', out, '--opt', options) == 0
+    assert '1 done in' in capsys.readouterr().out
+
+
 def test_a_folder_is_restored_and_a_second_run_skips_it(photos, options, tmp_path, capsys):
     out = tmp_path / 'out'
     assert run(photos, '-o', out, '--opt', options, '--save-kernel') == 0
