@@ -64,6 +64,7 @@ WORDS = {
         'restorer': 'Who restores the image once more when the kernel is found.',
         'path': 'Weights.',
         'val': 'What is saved and measured.',
+        'custom_imports': 'Modules of your own to import before the file is checked, see [the tutorial](tutorial.md).',
         'dist_params': "BasicSR's, for `--launcher slurm`: `backend` and `port`.",
     },
     'degradation': {

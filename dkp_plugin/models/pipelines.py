@@ -13,6 +13,7 @@ from typing import Any
 from basicsr.utils import check_resume, get_time_str
 
 from dkp_plugin.host.command import EXIT_FAILED_IMAGES, run_command
+from dkp_plugin.host.imports import import_custom
 from dkp_plugin.host.interruption import stopping_gently
 from dkp_plugin.host.option_files import complete_options, parse_arguments, read_option_file
 from dkp_plugin.host.processes import process_group
@@ -47,6 +48,7 @@ def _run(module: ModuleType, is_train: bool) -> int:
     file = read_option_file(Path(args.opt))
     file.force(args.force_yml)
     with file.naming_places():
+        import_custom(file.options)
         opt = complete_options(file.options, args, root, is_train)
         checked = check_options(opt)
     _check_writable(root / ('experiments' if is_train else 'results'))

@@ -9,7 +9,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import yaml
 from basicsr.utils.registry import DATASET_REGISTRY
 from torch.utils.data import Dataset
 
@@ -17,6 +16,8 @@ from dkp_plugin.evaluation.provenance import Provenance, options_hash
 from dkp_plugin.evaluation.records import protocol, read_record
 from dkp_plugin.evaluation.stock import load_item
 from dkp_plugin.host.errors import OptionError, UserError
+from dkp_plugin.host.imports import import_custom
+from dkp_plugin.host.option_files import read_option_file
 from dkp_plugin.host.schema import get_registered
 
 NEEDED_KEYS = ('name', 'scale', 'manual_seed', 'datasets', 'network_k', 'network_g')
@@ -122,18 +123,16 @@ def read_runs(files: Sequence[Path], seeds: Sequence[int] = ()) -> list[Run]:
 
 
 def read_options(file: Path) -> dict[str, Any]:
-    """Read an option file.
+    """Read an option file and import its ``custom_imports``.
 
     Raises:
         OptionError: for a file that cannot be read, lacks a key, or has something else where a block belongs.
     """
-    try:
-        options = yaml.safe_load(file.read_text(encoding='utf-8'))
-    except (OSError, UnicodeDecodeError) as error:
-        raise OptionError(f'{file}: {getattr(error, "strerror", None) or error}') from None
-    except yaml.YAMLError as error:
-        raise OptionError(f'{file}: {" ".join(str(error).split())}') from None
-    missing = [key for key in NEEDED_KEYS if not isinstance(options, dict) or options.get(key) is None]
+    content = read_option_file(file)
+    options = content.options
+    with content.naming_places():
+        import_custom(options)
+    missing = [key for key in NEEDED_KEYS if options.get(key) is None]
     if missing:
         raise OptionError(f'{file}: not an option file of a test: {", ".join(missing)} missing')
     metrics = (options.get('val') or {}).get('metrics') or {}

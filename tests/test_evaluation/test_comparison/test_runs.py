@@ -159,7 +159,7 @@ def test_unusable_option_files_are_refused(workshop):
         with pytest.raises(OptionError, match=rf'copy.yml: {key}.*: .* is not a block of options with a type'):
             read_runs([copied])
     copied.write_text('a: [')
-    with pytest.raises(OptionError, match=r'^copy.yml: .*$'):
+    with pytest.raises(OptionError, match=r'^copy.yml:1: .*$'):
         read_runs([copied])
 
 
