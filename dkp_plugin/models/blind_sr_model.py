@@ -33,7 +33,7 @@ from dkp_plugin.io.fingerprint import fingerprint
 from dkp_plugin.io.images import decode_image
 from dkp_plugin.io.kernel_files import read_kernel, write_kernel
 from dkp_plugin.io.photo_files import write_photo
-from dkp_plugin.models.checks import check_datasets, check_metrics, check_num_gpu
+from dkp_plugin.models.checks import check_datasets, check_metrics
 from dkp_plugin.photos.pixels import from_tensor, join_alpha
 
 
@@ -71,7 +71,6 @@ class BlindSRModel(BaseModel):
             OptionError: for the first mistake.
         """
         restoration = Restoration(opt, 'cpu')
-        check_num_gpu(restoration.options.num_gpu)
         check_metrics(restoration.options.val.metrics)
         check_datasets(restoration.options.datasets, restoration.degradation)
         return restoration
