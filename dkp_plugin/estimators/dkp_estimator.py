@@ -127,6 +127,9 @@ class DKP(KernelEstimator):
         ValueError: for a name that is not among the allowed ones.
     """
 
+    paper = 'Yang et al., CVPR 2024'
+    kernel_families = (*KERNEL_FAMILIES, 'free')
+
     def __init__(
         self,
         likelihood: Literal['residual', 'evidence'] = 'residual',

@@ -24,6 +24,8 @@ class DoubleDIP(ResidualDescent):
             the restorer's own number.
     """
 
+    paper = 'Ren et al., CVPR 2020'
+
     def __init__(
         self,
         num_layers: PositiveInt = 1,

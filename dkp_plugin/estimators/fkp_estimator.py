@@ -46,6 +46,11 @@ class FKP(ResidualDescent):
         UserError: for a file that cannot be used; for another scale or kernel size by ``check`` and ``reset``.
     """
 
+    paper = 'Liang et al., CVPR 2021'
+    kernel_families = ('gaussian', 'motion')
+    scales = (2, 3, 4)
+    has_weights = True
+
     def __init__(
         self,
         pretrained: str = 'auto',

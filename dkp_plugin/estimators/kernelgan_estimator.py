@@ -87,6 +87,9 @@ class KernelGAN(KernelEstimator):
         UserError: by ``check`` and ``reset``, for a scale other than 2 and 4.
     """
 
+    paper = 'Bell-Kligler et al., NeurIPS 2019'
+    scales = SCALES
+
     def __init__(
         self,
         num_iter: PositiveInt = 3000,
