@@ -11,7 +11,7 @@ Notation: y is the LR image ``lq``, x the current HR estimate, k_phi the kernel 
 """
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, get_args
 
 import torch
 from basicsr.utils.registry import ARCH_REGISTRY
@@ -87,6 +87,9 @@ class DKP(KernelEstimator):
         ValueError: for a name that is not allowed, for a range that is wrong or of another family, and for a kernel
             that nothing would move.
     """
+
+    paper = 'Yang et al., CVPR 2024'
+    kernel_families = get_args(Family)
 
     def __init__(
         self,

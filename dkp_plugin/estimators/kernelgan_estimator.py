@@ -89,6 +89,8 @@ class KernelGAN(KernelEstimator):
     """
 
     trains_in_reset = True
+    paper = 'Bell-Kligler et al., NeurIPS 2019'
+    scales = SCALES
 
     def __init__(
         self,

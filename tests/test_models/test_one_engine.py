@@ -9,8 +9,8 @@ from PIL import Image
 from dkp_plugin.io.kernel_files import read_kernel
 from dkp_plugin.io.photo_files import read_photo
 from dkp_plugin.photos.api import PhotoRestorer
-from dkp_plugin.photos.command import main
 from dkp_plugin.photos.presets import take_options
+from dkp_restore import main
 
 DIP = {'type': 'DIP', 'num_feat': 4, 'num_skip': 2, 'num_scales': 2, 'non_local_scales': [2]}
 METHODS = {
