@@ -105,7 +105,7 @@ def build_network(options: Mapping[str, Any], where: str, kind: type) -> Any:
 
     A class whose option keys have changed may define a class method ``translate(options) -> (options, note)``. It gets
     the block and returns it in today's form, perhaps with another ``type``, and a note that names the new form, or
-    None if nothing has changed. The note is logged, once in a run: while options are checked nothing is logged yet.
+    None if nothing has changed. The note is logged as a warning.
 
     Args:
         options: A block ``network_k`` or ``network_g``: ``type`` and constructor arguments.
@@ -120,7 +120,7 @@ def build_network(options: Mapping[str, Any], where: str, kind: type) -> Any:
         options, note = constructor.translate(options)
         constructor = get_registered(ARCH_REGISTRY, options, where, kind)
         if note is not None:
-            logging.getLogger('basicsr').info(f'{where}: {note}')
+            logging.getLogger('basicsr').warning(f'{where}: {note}')
     arguments = check_arguments(constructor, options, where)
     try:
         return constructor(**arguments)

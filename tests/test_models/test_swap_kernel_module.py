@@ -1,6 +1,7 @@
 """One option file, another kernel module: nothing but ``network_k: type`` changes."""
 
 import json
+import logging
 
 import pytest
 import scipy.io
@@ -44,21 +45,24 @@ def test_swap_by_force_yml(options, run_test, tmp_path, naive_kernel_psnr, name,
     if name in GAIN:
         assert found > max(naive_kernel_psnr.values()) + GAIN[name]
     elif name in NO_PRIOR:
-        assert found == pytest.approx(naive_kernel_psnr['uniform'], abs=0.5)
+        assert found == pytest.approx(naive_kernel_psnr['uniform'], abs=1.5)  # the delta is 8 dB below
     elif name == 'FixedKernel':
         assert found == pytest.approx(naive_kernel_psnr['delta'], abs=0.01)
 
 
-def test_the_old_form_of_the_evidence_gives_the_same_result_and_one_line_in_the_log(options, run_test, tmp_path):
+def test_the_old_form_of_the_evidence_gives_the_same_result_and_one_line_in_the_log(
+    options, run_test, tmp_path, caplog, monkeypatch
+):
     del options['alternation']
     options |= {'network_g': DIFFUSION}
     results = []
     for block in ({'type': 'EvidenceDKP'}, {'type': 'DKP', 'likelihood': 'evidence'}):
         options['network_k'] = {**block, 'num_samples': 8, 'num_units': 20}
+        monkeypatch.setattr(logging.getLogger('basicsr'), 'propagate', True)  # BasicSR switches it off
         assert run_test(options) == 0
         folder = tmp_path / 'results/tiny'
-        log = ''.join(path.read_text() for path in folder.glob('*.log'))
-        assert log.count('is now type: EvidenceDKP') == ('likelihood' in block)
+        notes = [line for line in caplog.messages if 'is now type: EvidenceDKP' in line]
+        assert len(notes) == ('likelihood' in block)
         files = sorted(path for path in folder.rglob('*') if path.suffix in ('.png', '.mat'))
         kernels = [scipy.io.loadmat(path)['Kernel'].tobytes() for path in files if path.suffix == '.mat']
         results.append(kernels + [path.read_bytes() for path in files if path.suffix == '.png'])
