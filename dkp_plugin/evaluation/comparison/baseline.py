@@ -22,7 +22,7 @@ def enlarge(data_set: DataSet, lq: Tensor) -> Tensor:
     """Enlarge an LR image bicubically on the HR grid of its data set.
 
     Args:
-        data_set: Has the scale, one of ``SCALES``, and the convention.
+        data_set: Has the scale, one of ``SCALES``, and the convention; ``aligned`` if it does not say.
         lq: (1, C, h, w) in [0, 1].
 
     Returns:
@@ -40,7 +40,7 @@ def enlarge(data_set: DataSet, lq: Tensor) -> Tensor:
         'datasets': {},
         'network_k': {'type': 'FixedKernel', 'source': 'bicubic'},
         'network_g': {'type': 'Bicubic'},
-        'degradation': {'convention': data_set.convention},
+        'degradation': {'convention': data_set.convention or 'aligned'},
     }
     return Restoration(options, 'cpu')(lq, METHOD).x
 
