@@ -53,7 +53,8 @@ WORDS = {
         'scale': 'Enlargement s.',
         'num_gpu': '0: the CPU; `auto`: all GPUs there are.',
         'manual_seed': 'All random numbers follow from it and from the names of the images. If missing, it is drawn.',
-        'datasets': 'Blocks `test_1`, `test_2`, ..., sorted as text; each a data set, see below.',
+        'datasets': 'Blocks `test_1`, `test_2`, ..., sorted as text; each a data set, see below. A data set whose '
+        'folder is missing is skipped; `--only NAME` runs the data sets of these names; `~` leaves a data set out.',
         'network_k': 'The kernel estimator, see below.',
         'network_g': 'The restorer, see below.',
         'degradation': 'What is known of the forward model before an image is seen.',
@@ -65,6 +66,7 @@ WORDS = {
         'path': 'Weights.',
         'val': 'What is saved and measured.',
         'custom_imports': 'Modules of your own to import before the file is checked, see [the tutorial](tutorial.md).',
+        'logger': "BasicSR's, for trainings; a test ignores it.",
         'dist_params': "BasicSR's, for `--launcher slurm`: `backend` and `port`.",
     },
     'degradation': {

@@ -107,6 +107,7 @@ class BlindSROptions(BaseModel):
     tile: Annotated[int, Field(ge=MIN_TILE)] | Literal['auto'] = 'auto'  # side of the tiles of large images, HR pixels
     path: PathOptions = PathOptions()
     val: ValOptions = ValOptions()
+    logger: dict[str, Any] | None = None  # BasicSR's files have it; a test needs none of it
     dist_params: dict[str, Any] | None = None
     custom_imports: list[str] = []  # modules, imported before the file is checked
     # Added by parse_options:

@@ -117,7 +117,7 @@ def _result_cell(result: Result, data_set: str, image: str, true_kernel: Tensor 
 
 def _bicubic_cell(table: Table, index: int, result: Result) -> Cell:
     """Bicubic enlargement, which no file holds."""
-    data_set, metrics = table.data_set, result.run.metrics
+    (data_set,), metrics = result.data_sets, result.run.metrics
     record = result.records[data_set.name].get(data_set.images[index])
     if record is None:
         return Cell(result.run.method, None, None)

@@ -79,7 +79,7 @@ class DataSet:
         label: Tells data sets apart that share a name: scale, folder, how kernels were made.
         family: Kernel family, where the options tell it: that of ``random_kernel``, or by the folder's name.
         scale: Scale factor.
-        convention: Where the LR pixels lie on the HR grid; a key of ``kernels.CONVENTIONS``.
+        convention: Where the LR pixels lie on the HR grid, a key of ``kernels.CONVENTIONS``; None: unknown.
         images: Names of the images.
         data: The data set itself; item n belongs to image n.
     """
@@ -88,7 +88,7 @@ class DataSet:
     label: str
     family: str | None
     scale: int
-    convention: str
+    convention: str | None
     images: tuple[str, ...]
     data: Dataset = field(repr=False)
 
@@ -157,8 +157,8 @@ def _open_data_set(opt: Mapping[str, Any], key: str) -> DataSet:
         raise OptionError(f'{where}: {type(error).__name__}: {error}') from None
     except (UserError, OSError) as error:
         raise OptionError(f'{where}: {error}') from None
-    known = (opt.get('degradation') or {}).get('convention', 'aligned')
-    convention = data.options.convention if hasattr(data, 'options') else known
+    convention = getattr(getattr(data, 'options', None), 'convention', None)
+    convention = convention or (opt.get('degradation') or {}).get('convention')
     label = f'{name} x{opt["scale"]}, {_origin(block)}'
     return DataSet(name, label, _family(block), opt['scale'], convention, tuple(images), data)
 

@@ -3,7 +3,7 @@
 import math
 import statistics
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from dkp_plugin.evaluation.comparison.baseline import bicubic_result
@@ -96,9 +96,12 @@ def make_tables(results: Sequence[Result]) -> list[Table]:
             if result.records.get(data_set.name):
                 groups.setdefault(data_set.label, (data_set, []))[1].append((result, data_set.name))
     tables = []
-    for data_set, members in groups.values():
+    for label, (data_set, members) in groups.items():
         metrics = {name: options for result, _ in members for name, options in result.run.metrics.items()}
-        members.append((bicubic_result(data_set, metrics), data_set.name))
+        conventions = [other.convention for result, _ in members for other in result.data_sets if other.label == label]
+        convention = next(filter(None, conventions), 'aligned')
+        bicubic = bicubic_result(replace(data_set, convention=convention), metrics)
+        members.append((bicubic, data_set.name))
         by_method: dict[str, list[tuple[Result, str]]] = {}
         for result, name in members:
             by_method.setdefault(result.run.method, []).append((result, name))

@@ -3,6 +3,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
+import torch
 from basicsr.metrics import calculate_psnr
 from PIL import Image
 
@@ -10,6 +11,7 @@ from dkp_plugin.evaluation.comparison.baseline import bicubic_result
 from dkp_plugin.evaluation.comparison.compare import compare
 from dkp_plugin.evaluation.comparison.runs import check_run, read_runs
 from dkp_plugin.io.images import write_image
+from dkp_plugin.io.kernel_files import write_kernel
 
 METRICS = {
     'psnr': {'type': 'calculate_psnr', 'crop_border': 8, 'test_y_channel': True},
@@ -44,6 +46,29 @@ def test_every_report_has_its_row_and_picture(workshop, never):
     assert bicubic['means'].keys() == {'psnr'} and bicubic['num_images'] == 2 and bicubic['seeds'] == []
     assert '| bicubic enlargement | Bicubic | 2/2 |  |' in Path('out/report.md').read_text()
     assert 'centre crop of a: bicubic enlargement' in Path('out/report.html').read_text()
+
+
+def test_the_grid_is_that_of_whichever_file_names_it(workshop, never):
+    """A file of BasicSR's own data set does not say where its LR pixels lie, one of ours for the same images does."""
+    blind, paired = workshop.options('blind'), workshop.options('paired')
+    block = blind['datasets']['test_1'] | {'convention': 'released'}
+    for name in 'ab':
+        path = Path(f'data/gaussian_x2/kernels/{name}.mat')
+        write_kernel(path, torch.full((1, 1, 11, 11), 1 / 121), 'released', 2)
+    blind |= {'datasets': {'test_1': block}, 'degradation': {'convention': 'released'}}
+    keys = ('name', 'dataroot_lq', 'dataroot_gt')
+    block = {'type': 'PairedImageDataset', 'io_backend': {'type': 'disk'}} | {key: block[key] for key in keys}
+    paired |= {'datasets': {'test_1': block}}
+
+    def psnr(*files):
+        compare(files, Path('out'), start=never)
+        return workshop.report()['tables'][0]['rows'][-1]['means']['psnr']
+
+    figures = {'a': (30.0, 50.0, 2.0, 100.0), 'b': (20.0, 40.0, 4.0, 120.0)}
+    workshop.write_results(blind, figures)
+    workshop.write_results(paired, figures)
+    released, aligned = workshop.write_options(blind), workshop.write_options(paired)
+    assert psnr(aligned, released) == psnr(released) != psnr(aligned)
 
 
 def test_images_that_cannot_be_read_have_no_figures(workshop):
