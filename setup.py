@@ -44,8 +44,8 @@ setup(
         'Topic :: Scientific/Engineering :: Image Processing',
     ],
     packages=find_packages(include=['dkp_plugin*']),
-    py_modules=['dkp_doctor'],  # outside the package, whose import may be what is broken
-    entry_points={'console_scripts': ['dkp-restore=dkp_plugin.photos.command:main', 'dkp-doctor=dkp_doctor:main']},
+    py_modules=['dkp_doctor', 'dkp_restore'],  # outside the package, whose import is slow and may be what is broken
+    entry_points={'console_scripts': ['dkp-restore=dkp_restore:main', 'dkp-doctor=dkp_doctor:main']},
     package_data={
         'dkp_plugin': [
             'archs/weights/*',

@@ -1,4 +1,4 @@
-"""What ``dkp_plugin.test`` and ``dkp_plugin.train`` share: BasicSR's pipelines, with mistakes told in one line."""
+"""What ``dkp_plugin.test`` and ``dkp_plugin.train`` share: BasicSR's pipelines, where a mistake ends in one line."""
 
 import json
 import sys
@@ -18,16 +18,16 @@ from torch.utils.data import Dataset
 
 from dkp_plugin.evaluation.checks import check_options
 from dkp_plugin.evaluation.stock import file_stems, image_names
+from dkp_plugin.host.command import EXIT_FAILED_IMAGES, run_command
 from dkp_plugin.host.errors import UserError
-from dkp_plugin.host.interruption import Interrupted, stopping_gently
+from dkp_plugin.host.interruption import stopping_gently
 from dkp_plugin.host.option_files import choose_data_sets, complete_options, parse_arguments, read_option_file
 from dkp_plugin.host.processes import process_group
 from dkp_plugin.io.weight_files import read_weights
 from dkp_plugin.models.blind_sr_model import BlindSRModel
 
-EXIT_FAILED_IMAGES, EXIT_USER_ERROR, EXIT_INTERRUPTED = 1, 2, 130
-KEPT_BY_TEST = 'what is finished is kept, the same command goes on from there'
-KEPT_BY_TRAIN = 'the last checkpoint is kept, --auto_resume goes on from it'
+KEPT_BY_TEST = 'what is finished is kept, the same command continues'
+KEPT_BY_TRAIN = 'the last checkpoint is kept, --auto_resume continues from it'
 
 
 def run_pipeline(module: ModuleType, is_train: bool) -> int:
@@ -43,27 +43,24 @@ def run_pipeline(module: ModuleType, is_train: bool) -> int:
         Exit status: 0 if all went well, 1 if images failed, 2 after a mistake in the options,
         130 after Ctrl-C, 143 after SIGTERM.
     """
+    return run_command(lambda: _run(module, is_train), KEPT_BY_TRAIN if is_train else KEPT_BY_TEST)
+
+
+def _run(module: ModuleType, is_train: bool) -> int:
     root = Path.cwd()
     pipeline = module.train_pipeline if is_train else module.test_pipeline
-    try:
-        args = parse_arguments()
-        file = read_option_file(Path(args.opt))
-        file.force(args.force_yml)
-        with file.naming_places():
-            skipped = choose_data_sets(file, args.only, skip_missing=not is_train)
-            opt = complete_options(file.options, args, root, is_train)
-            _report_skipped(opt, skipped)
-            checked = check_options(opt)
-        _check_writable(root / ('experiments' if is_train else 'results'))
-        functions = _replacements(opt, args, checked, skipped)
-        with process_group(args.launcher, opt), _functions_of(module, functions), _stopping(opt):
-            pipeline(str(root))
-    except (UserError, OSError) as error:
-        print(f'error: {error}', file=sys.stderr)
-        return EXIT_USER_ERROR
-    except KeyboardInterrupt as error:
-        print(f'interrupted; {KEPT_BY_TRAIN if is_train else KEPT_BY_TEST}', file=sys.stderr)
-        return error.exit_status if isinstance(error, Interrupted) else EXIT_INTERRUPTED
+    args = parse_arguments()
+    file = read_option_file(Path(args.opt))
+    file.force(args.force_yml)
+    with file.naming_places():
+        skipped = choose_data_sets(file, args.only, skip_missing=not is_train)
+        opt = complete_options(file.options, args, root, is_train)
+        _report_skipped(opt, skipped)
+        checked = check_options(opt)
+    _check_writable(root / ('experiments' if is_train else 'results'))
+    functions = _replacements(opt, args, checked, skipped)
+    with process_group(args.launcher, opt), _functions_of(module, functions), _stopping(opt):
+        pipeline(str(root))
     return 0 if is_train else _report_failures(opt)
 
 

@@ -1,4 +1,4 @@
-"""``dkp-restore``: restore photographs whose blur is unknown."""
+"""The work of ``dkp-restore``, whose command line is parsed by ``dkp_restore.py`` beside the package."""
 
 import argparse
 import json
@@ -6,7 +6,7 @@ import logging
 import os
 import sys
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -19,9 +19,10 @@ from dkp_plugin.engine.checkpoints import Checkpoints
 from dkp_plugin.engine.confidence import Inspection
 from dkp_plugin.engine.restoration import Observer
 from dkp_plugin.evaluation.pages import check_template_engine
+from dkp_plugin.host.command import EXIT_FAILED_IMAGES
 from dkp_plugin.host.devices import choose_device
 from dkp_plugin.host.errors import ImageError, OptionError, UserError
-from dkp_plugin.host.interruption import Interrupted, stop_if_requested, stopping_gently
+from dkp_plugin.host.interruption import stop_if_requested
 from dkp_plugin.host.option_files import read_option_file
 from dkp_plugin.host.schema import parse_section
 from dkp_plugin.host.sharding import rank_and_world, share
@@ -29,69 +30,15 @@ from dkp_plugin.host.version import __version__
 from dkp_plugin.io.files import write_json
 from dkp_plugin.io.fingerprint import fingerprint
 from dkp_plugin.io.kernel_files import write_kernel
-from dkp_plugin.io.photo_files import MAX_PIXELS, check_format, photo_size, read_photo, write_photo
-from dkp_plugin.models.pipelines import EXIT_FAILED_IMAGES, EXIT_USER_ERROR
+from dkp_plugin.io.photo_files import check_format, photo_size, read_photo, write_photo
 from dkp_plugin.photos.api import PhotoRestorer
 from dkp_plugin.photos.inputs import Item, claim, find_items, output_folder, read_record
-from dkp_plugin.photos.presets import METHODS, PRESETS, Choices, make_options, take_options
+from dkp_plugin.photos.presets import Choices, make_options, take_options
 from dkp_plugin.photos.progress import Progress, format_seconds
 from dkp_plugin.photos.report import write_report
-from dkp_plugin.physics.degradation import SCALES
 
 STATUSES = ('done', 'skipped', 'failed')
 LONG = ('kernel', 'curve')  # parts of a record that only the report wants
-KEPT = 'what is finished is kept, the same command goes on'
-EPILOG = """\
-A second run skips what is finished. Under torchrun or srun the images are shared among the processes.
-Exit status: 0; 1 if images failed, the others are done; 2 after a mistake; 130, 143 after Ctrl-C, SIGTERM.
-"""
-
-
-def make_parser() -> argparse.ArgumentParser:
-    """The command line."""
-    parser = argparse.ArgumentParser(
-        'dkp-restore', description=__doc__.partition(': ')[2], epilog=EPILOG, allow_abbrev=False,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )  # fmt: skip
-    add = parser.add_argument
-    add('inputs', nargs='+', metavar='INPUT', help='image, folder, or pattern of them')
-    add('-o', '--output', required=True, type=Path, metavar='OUT', help='folder; or, for one image, a file')
-    add('--scale', type=int, choices=SCALES, help='default: 4')
-    add('--method', choices=tuple(METHODS), help='default: diff-dkp')
-    add(
-        '--kernel',
-        metavar='gaussian|motion|free|FILE',
-        help='blur, or a kernel file; default: by method',
-    )
-    add('--noise', metavar='auto|SIGMA', help='standard deviation of the noise, of 255; default: auto')
-    add('--preset', choices=PRESETS, help='default: balanced')
-    add('--device', default='auto', metavar='auto|cpu|cuda:N|mps', help='default: auto')
-    add('--seed', type=int, help='of all random numbers; default: 0')
-    add('--tile', metavar='auto|N', help='side of the tiles of large images, in pixels of the result; default: auto')
-    add('--convention', choices=('aligned', 'released'), help='default: aligned; released: benchmark images')
-    add('--opt', type=Path, metavar='FILE.yml', help='option file in place of method, kernel and preset')
-    add('--max-pixels', type=int, default=MAX_PIXELS, metavar='N', help=f'refuse larger images; default: {MAX_PIXELS}')
-    add('--save-kernel', action='store_true', help='write the kernels, too, as .mat and .png')
-    add('--report', action='store_true', help='write report.html with all images, kernels and curves')
-    add('--quiet', action='store_true', help='say nothing but what has failed')
-    add('--json', action='store_true', help='one line of JSON for each image on standard output, nothing else there')
-    add('--version', action='version', version=__version__)
-    return parser
-
-
-def main(argv: Sequence[str] | None = None) -> int:
-    """Run the command line; return the exit status."""
-    arguments = make_parser().parse_args(argv)
-    cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)  # damaged images are told by our own line
-    try:
-        with stopping_gently(KEPT):
-            return run(arguments)
-    except Interrupted as interruption:
-        print(f'interrupted; {KEPT}', file=sys.stderr)
-        return interruption.exit_status
-    except (UserError, OSError) as error:
-        print(f'error: {error}', file=sys.stderr)
-        return EXIT_USER_ERROR
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -100,6 +47,7 @@ def run(arguments: argparse.Namespace) -> int:
     Raises:
         UserError: for a mistake, before any work.
     """
+    cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)  # our own lines report damaged images
     if arguments.report:
         check_template_engine()
     items = find_items(arguments.inputs, arguments.output, with_kernels=arguments.save_kernel)
@@ -225,6 +173,8 @@ class _Worker:
         stop_if_requested()
         try:
             record = self._finished_or_new(item)
+        except BrokenPipeError:
+            raise
         except Exception as error:  # whatever is wrong with one image, the others are done
             record = {'status': 'failed', 'input': str(item.source), 'error': _reason(error, item.source)}
         self._tell(record)
@@ -286,7 +236,3 @@ class _Worker:
             size = f'{record["width"]}x{record["height"]}'
             done = 'skipped, finished before' if record['status'] == 'skipped' else format_seconds(record['seconds'])
             tqdm.write(f'{record["input"]} -> {record["outputs"][0]}, {size}, {done}, confidence {confidence}')
-
-
-if __name__ == '__main__':
-    sys.exit(main())

@@ -15,7 +15,7 @@ import skimage.data
 
 from dkp_plugin.io.kernel_files import read_kernel
 from dkp_plugin.io.photo_files import read_photo, write_photo
-from dkp_plugin.photos.command import main
+from dkp_restore import main
 
 CHEAP = """
 model_type: BlindSRModel
@@ -188,7 +188,7 @@ def test_the_report_is_one_page_that_needs_nothing(photos, options, tmp_path):
 
 
 def start(*arguments: object) -> subprocess.Popen:
-    command = [sys.executable, '-m', 'dkp_plugin.photos.command', *map(str, arguments)]
+    command = [sys.executable, '-m', 'dkp_restore', *map(str, arguments)]
     return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
 
 
@@ -210,7 +210,7 @@ def test_a_signal_stops_within_five_seconds(signum, status, photos, tmp_path):
     _, text = process.communicate(timeout=30)
     assert process.returncode == status and time.monotonic() - begin < 5
     lines = [line for line in text.splitlines() if 'kernel estimate' not in line]
-    assert lines == ['interrupted; what is finished is kept, the same command goes on']
+    assert lines == ['interrupted; what is finished is kept, the same command continues']
     assert not list((tmp_path / 'out').rglob('*.png'))
 
 
@@ -239,7 +239,7 @@ def test_an_image_that_was_interrupted_goes_on_from_its_last_state(photos, tmp_p
     process.communicate()
     assert process.returncode == -signal.SIGKILL and not list((tmp_path / 'broken').rglob('*.png'))
     finished = subprocess.run(
-        [sys.executable, '-m', 'dkp_plugin.photos.command', *map(str, [*arguments, '-o', tmp_path / 'broken'])],
+        [sys.executable, '-m', 'dkp_restore', *map(str, [*arguments, '-o', tmp_path / 'broken'])],
         capture_output=True,
         text=True,
     )

@@ -1,0 +1,93 @@
+"""``dkp-restore``: restore photographs whose blur is unknown.
+
+The module stands beside the package and parses the command line before it imports it: torch and BasicSR take seconds,
+and ``--help`` or a typing error needs neither.
+"""
+
+import argparse
+import importlib.util
+import re
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+# Copies of what the package defines, for a package that is not imported yet; a test compares them.
+METHODS = ('diff-dkp', 'dip-dkp', 'dip-fkp', 'double-dip', 'bsrdm', 'kernelgan-zssr')
+PRESETS = ('fast', 'balanced', 'paper')
+SCALES = (2, 3, 4, 8)
+CONVENTIONS = ('aligned', 'released')
+MAX_PIXELS = 100_000_000
+
+KEPT = 'what is finished is kept, the same command continues'
+EXIT_USER_ERROR, EXIT_INTERRUPTED = 2, 130
+EPILOG = """\
+A second run skips what is finished. Under torchrun or srun the images are shared among the processes.
+Exit status: 0; 1 if images failed, the others are done; 2 after a mistake; 130, 143 after Ctrl-C, SIGTERM.
+"""
+
+
+def make_parser() -> argparse.ArgumentParser:
+    """The command line."""
+    parser = argparse.ArgumentParser(
+        'dkp-restore', description='restore photographs whose blur is unknown', epilog=EPILOG, allow_abbrev=False,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )  # fmt: skip
+    add = parser.add_argument
+    add('inputs', nargs='+', metavar='INPUT', help='image, folder, or pattern of them')
+    add(
+        '-o', '--output', type=Path, default=Path('restored'), metavar='OUT',
+        help='folder; or, for one image, a file; default: restored',
+    )  # fmt: skip
+    add('--scale', type=int, choices=SCALES, help='default: 4')
+    add('--method', choices=METHODS, help='default: diff-dkp')
+    add('--kernel', metavar='gaussian|motion|free|FILE', help='blur, or a kernel file; default: by method')
+    add('--noise', metavar='auto|SIGMA', help='standard deviation of the noise, of 255; default: auto')
+    add('--preset', choices=PRESETS, help='default: balanced')
+    add('--device', default='auto', metavar='auto|cpu|cuda:N|mps', help='default: auto')
+    add('--seed', type=int, help='of all random numbers; default: 0')
+    add('--tile', metavar='auto|N', help='side of the tiles of large images, in pixels of the result; default: auto')
+    add('--convention', choices=CONVENTIONS, help='default: aligned; released: benchmark images')
+    add('--opt', type=Path, metavar='FILE.yml', help='option file in place of method, kernel and preset')
+    add('--max-pixels', type=int, default=MAX_PIXELS, metavar='N', help=f'refuse larger images; default: {MAX_PIXELS}')
+    add('--overwrite', action='store_true', help='replace files that dkp-restore did not write, too')
+    add('--strip-metadata', action='store_true', help='leave EXIF and resolution out of the results')
+    add('--save-kernel', action='store_true', help='also write the kernels, as .mat and .png')
+    add('--report', action='store_true', help='write report.html with all images, kernels and curves')
+    add('--quiet', action='store_true', help='print failures only')
+    add('--json', action='store_true', help='one line of JSON for each image on standard output, nothing else there')
+    add('--version', action='version', version=read_version())
+    return parser
+
+
+def read_version() -> str:
+    """The version of the package, without importing it; ``unknown`` where there is none."""
+    package = importlib.util.find_spec('dkp_plugin')
+    if package is None or package.origin is None:
+        return 'unknown'
+    text = Path(package.origin).with_name('host').joinpath('version.py').read_text(encoding='utf-8')
+    return re.search(r"^__version__ = '([^']+)'$", text, re.MULTILINE).group(1)
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command line; return the exit status."""
+    arguments = make_parser().parse_args(argv)
+    try:
+        from dkp_plugin.host.command import run_command
+        from dkp_plugin.host.interruption import stopping_gently
+        from dkp_plugin.photos.command import run
+    except ImportError as error:
+        print(f'error: {error} (dkp-doctor finds out what is broken)', file=sys.stderr)
+        return EXIT_USER_ERROR
+    except KeyboardInterrupt:
+        print(f'interrupted; {KEPT}', file=sys.stderr)
+        return EXIT_INTERRUPTED
+
+    def work() -> int:
+        with stopping_gently(KEPT):
+            return run(arguments)
+
+    return run_command(work, KEPT)
+
+
+if __name__ == '__main__':
+    sys.exit(main())
