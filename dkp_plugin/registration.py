@@ -3,6 +3,8 @@
 import importlib
 import pkgutil
 
+from dkp_plugin.host.imports import import_entry_points
+
 # Folder and suffix of its modules, as BasicSR scans its own folders.
 SCANNED = {
     'archs': '_arch',
@@ -15,12 +17,13 @@ SCANNED = {
 
 
 def register_all() -> None:
-    """Import the modules of ``SCANNED``; register estimators and restorers with MMEngine, too."""
+    """Import the modules of ``SCANNED`` and of other packages' entry points; register methods with MMEngine, too."""
     for folder, suffix in SCANNED.items():
         package = importlib.import_module(f'dkp_plugin.{folder}')
         for module in pkgutil.iter_modules(package.__path__):
             if module.name.endswith(suffix):
                 importlib.import_module(f'{package.__name__}.{module.name}')
+    import_entry_points()
     _register_with_mmengine()
 
 

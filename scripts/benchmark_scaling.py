@@ -27,6 +27,7 @@ from dkp_plugin.engine.alternation import alternate
 from dkp_plugin.engine.options import BlindSROptions, build_restorer
 from dkp_plugin.estimators.base import KernelEstimator
 from dkp_plugin.evaluation.records import peak_memory
+from dkp_plugin.host.imports import import_custom
 from dkp_plugin.host.option_files import read_option_file
 from dkp_plugin.host.schema import build_network, parse_section
 from dkp_plugin.host.seeds import image_generator
@@ -46,6 +47,7 @@ def make_lq(megapixels: float, scale: int) -> torch.Tensor:
 def restore(options: BlindSROptions, lq: torch.Tensor, name: str) -> float:
     """Restore an image; return the seconds it took."""
     opt = options.model_dump()
+    import_custom(opt)
     estimator, restorer = build_network(opt['network_k'], 'network_k', KernelEstimator), build_restorer(opt)
     start = time.perf_counter()
     generator = image_generator(options.manual_seed, name)
@@ -125,6 +127,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     file = read_option_file(arguments.file)
     file.force(arguments.force_yml)
     with file.naming_places():
+        import_custom(file.options)
         options = parse_section(BlindSROptions, file.options | {'num_gpu': 0}, '')
     context = multiprocessing.get_context('spawn')
     throughput = []

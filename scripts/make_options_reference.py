@@ -66,6 +66,7 @@ WORDS = {
         'the diffusion prior, 768 with restorers that need the whole image.',
         'path': 'Weights.',
         'val': 'What is saved and measured.',
+        'custom_imports': 'Modules of your own to import before the file is checked, see [the tutorial](tutorial.md).',
         'dist_params': "BasicSR's, for `--launcher slurm`: `backend` and `port`.",
     },
     'degradation': {

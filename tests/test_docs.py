@@ -158,9 +158,10 @@ def photos(tmp_path):
         write_image(tmp_path / f'photos/{index}.png', skimage.data.astronaut()[40 * index :][:48, 200:240, ::-1].copy())
 
 
-def run(command, folder):
+def run(command, folder, *paths):
     """Run a command line that begins with ``python``, in a folder, with this interpreter."""
-    environment = os.environ | {'PYTHONPATH': str(folder), 'OMP_NUM_THREADS': '1'}
+    path = os.pathsep.join(map(str, (*paths, folder, ROOT)))
+    environment = os.environ | {'PYTHONPATH': path, 'OMP_NUM_THREADS': '1'}
     arguments = [sys.executable, *shlex.split(command)[1:]]
     done = subprocess.run(arguments, cwd=folder, env=environment, capture_output=True, text=True, timeout=300)
     assert done.returncode == 0, done.stderr[-2000:]
@@ -189,23 +190,48 @@ def test_tutorial_inside_the_package(photos, tmp_path):
     np.testing.assert_allclose(kernel, kernel.T, atol=1e-9)  # round
 
 
-def test_tutorial_outside_the_package(photos, tmp_path):
+@pytest.fixture
+def outside(tmp_path):
+    """The files of the tutorial in a folder of their own, with the line that imports them."""
     files, commands = files_of_tutorial()
     for name, text in files.items():
         (tmp_path / Path(name).name).write_text(text)
-    (command,) = (command for command in commands if 'run.py' in command)
-    run(command, tmp_path)
+    (line,) = re.findall(r'^custom_imports: .*\n', (ROOT / 'docs/tutorial.md').read_text('utf-8'), re.MULTILINE)
+    with (tmp_path / 'isotropic.yml').open('a') as file:
+        file.write(line)
+    return next(command for command in commands if '-m dkp_plugin.test' in command)
+
+
+def test_tutorial_outside_the_package(photos, outside, tmp_path):
+    run(outside, tmp_path)
     assert means(tmp_path, 'isotropic').keys() == {'psnr', 'kernel_psnr', 'lr_psnr', 'seconds'}
 
 
-def test_a_wrong_argument_of_the_tutorial_is_refused(tmp_path):
-    files, _ = files_of_tutorial()
-    for name, text in files.items():
-        (tmp_path / Path(name).name).write_text(text.replace('num_widths: 20', 'num_widths: 0'))
+def test_a_wrong_argument_of_the_tutorial_is_refused(outside, tmp_path):
+    path = tmp_path / 'isotropic.yml'
+    path.write_text(path.read_text().replace('num_widths: 20', 'num_widths: 0'))
     (tmp_path / 'photos').mkdir()
     done = subprocess.run(
-        [sys.executable, 'run.py', '-opt', 'isotropic.yml'], cwd=tmp_path, capture_output=True, text=True, timeout=300
+        [sys.executable, *shlex.split(outside)[1:]], cwd=tmp_path, capture_output=True, text=True, timeout=300
     )
     assert done.returncode == 2
     (line,) = done.stderr.splitlines()
     assert re.fullmatch(r'error: isotropic\.yml:\d+: network_k: num_widths: 0 is not allowed: .*', line)
+
+
+def test_tutorial_as_a_package(photos, outside, tmp_path):
+    source, installed = tmp_path / 'source', tmp_path / 'installed'
+    source.mkdir()
+    for name in ('isotropic_estimator.py', 'landweber_restorer.py', 'pyproject.toml'):
+        (tmp_path / name).rename(source / name)
+    path = tmp_path / 'isotropic.yml'
+    path.write_text(re.sub('^custom_imports.*$', '', path.read_text(), flags=re.MULTILINE))
+    run(f'python -m pip install --no-index --no-deps --no-build-isolation -q --target {installed} {source}', tmp_path)
+    shutil.rmtree(source)
+    run(outside, tmp_path, installed)
+    assert means(tmp_path, 'isotropic').keys() == {'psnr', 'kernel_psnr', 'lr_psnr', 'seconds'}
+    run('python -m dkp_restore photos/0.png --opt isotropic.yml', tmp_path, installed)
+    assert (tmp_path / 'restored/0.png').is_file()
+    shutil.rmtree(tmp_path / 'results')
+    run(f'python {ROOT}/scripts/compare.py isotropic.yml --out comparison', tmp_path, installed)
+    assert (tmp_path / 'comparison/report.html').is_file()

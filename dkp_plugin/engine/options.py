@@ -108,6 +108,7 @@ class BlindSROptions(BaseModel):
     path: PathOptions = PathOptions()
     val: ValOptions = ValOptions()
     dist_params: dict[str, Any] | None = None
+    custom_imports: list[str] = []  # modules, imported before the file is checked
     # Added by parse_options:
     dist: bool = False
     rank: int = 0

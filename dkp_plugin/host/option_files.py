@@ -126,7 +126,9 @@ def _find_places(root: yaml.MappingNode, name: str) -> dict[Keys, str]:
         if num_values > MAX_VALUES:
             raise OptionError(f'{name}: holds more than {MAX_VALUES} values')
         if isinstance(node, yaml.SequenceNode):
-            waiting += [((*keys, str(index)), item) for index, item in enumerate(node.value)]
+            for index, item in enumerate(node.value):
+                places[(*keys, str(index))] = f'{name}:{item.start_mark.line + 1}'
+                waiting.append(((*keys, str(index)), item))
         elif isinstance(node, yaml.MappingNode):
             for key_node, value in node.value:
                 path, place = (*keys, str(key_node.value)), f'{name}:{key_node.start_mark.line + 1}'

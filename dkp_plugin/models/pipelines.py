@@ -19,7 +19,7 @@ from torch.utils.data import Dataset
 from dkp_plugin.evaluation.checks import check_options
 from dkp_plugin.evaluation.stock import file_stems, image_names
 from dkp_plugin.host.command import EXIT_FAILED_IMAGES, run_command
-from dkp_plugin.host.errors import UserError
+from dkp_plugin.host.imports import import_custom
 from dkp_plugin.host.interruption import stopping_gently
 from dkp_plugin.host.option_files import choose_data_sets, complete_options, parse_arguments, read_option_file
 from dkp_plugin.host.processes import process_group
@@ -53,6 +53,7 @@ def _run(module: ModuleType, is_train: bool) -> int:
     file = read_option_file(Path(args.opt))
     file.force(args.force_yml)
     with file.naming_places():
+        import_custom(file.options)
         skipped = choose_data_sets(file, args.only, skip_missing=not is_train)
         opt = complete_options(file.options, args, root, is_train)
         _report_skipped(opt, skipped)

@@ -8,6 +8,7 @@ from pydantic import BaseModel, ConfigDict, NonNegativeFloat
 
 from dkp_plugin.engine.options import BlindSROptions
 from dkp_plugin.host.errors import OptionError
+from dkp_plugin.host.imports import import_custom
 from dkp_plugin.host.schema import nearest
 from dkp_plugin.io.kernel_files import KERNEL_SUFFIXES
 
@@ -121,7 +122,7 @@ def make_options(choices: Choices) -> Options:
 
 
 def take_options(options: Options, changes: Options) -> Options:
-    """What of an option file is of use for photographs, with some of it changed.
+    """Import an option file's ``custom_imports``; return what of it is of use for photographs, with some of it changed.
 
     Args:
         options: Content of the file.
@@ -130,6 +131,7 @@ def take_options(options: Options, changes: Options) -> Options:
     Raises:
         OptionError: for a key that is unknown, and for blocks that are none.
     """
+    import_custom(options)
     for key in options:
         if key not in BlindSROptions.model_fields:
             raise OptionError(f'{key}: unknown key, {nearest(str(key), BlindSROptions.model_fields)}')

@@ -30,7 +30,17 @@ def test_places(tmp_path):
     file = read_option_file(path)
     assert file.options == {'a': 1, 'b': {'c': {'d': 2}, 'e': [1, {'f': 3}]}}
     lines = {':'.join(keys): place.removeprefix(f'{path}:') for keys, place in file.places.items()}
-    assert lines == {'': str(path), 'a': '1', 'b': '3', 'b:c': '4', 'b:c:d': '4', 'b:e': '5', 'b:e:1:f': '6'}
+    assert lines == {
+        '': str(path),
+        'a': '1',
+        'b': '3',
+        'b:c': '4',
+        'b:c:d': '4',
+        'b:e': '5',
+        'b:e:0': '5',
+        'b:e:1': '6',
+        'b:e:1:f': '6',
+    }
     assert file.place('b: c:d: 7 is wrong') == f'{path}:4'
     assert file.place('b: e:0: 7 is wrong') == f'{path}:5'
     assert file.place('c: d: no key of the top level') == str(path)

@@ -14,6 +14,7 @@ from dkp_plugin.evaluation.checks import check_options
 from dkp_plugin.evaluation.comparison.stock_models import check_stock_model
 from dkp_plugin.evaluation.stock import image_names, load_item
 from dkp_plugin.host.errors import OptionError, UserError
+from dkp_plugin.host.imports import import_custom
 from dkp_plugin.host.option_files import (
     OptionFile,
     check_shape,
@@ -93,7 +94,7 @@ class DataSet:
 
 
 def read_runs(files: Sequence[Path], seeds: Sequence[int] = (), only: Sequence[str] = ()) -> list[Run]:
-    """Read option files.
+    """Read option files and import their ``custom_imports``.
 
     Args:
         files: The option files.
@@ -107,6 +108,7 @@ def read_runs(files: Sequence[Path], seeds: Sequence[int] = (), only: Sequence[s
     for file in files:
         content = read_option_file(file)
         with content.naming_places():
+            import_custom(content.options)
             skipped = choose_data_sets(content, only)
             check_shape(content.options)
         method = content.options['name']
