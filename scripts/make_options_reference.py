@@ -32,8 +32,6 @@ from dkp_plugin.restorers.base import Restorer
 ROOT = Path(__file__).resolve().parents[1]
 TARGET = ROOT / 'docs/options.md'
 REQUIRED = 'required'
-# Keys that the entry points add, so that they are not for option files.
-ADDED = {'dist', 'rank', 'world_size', 'auto_resume', 'is_train', 'results_root', 'log', 'visualization'}
 ADDED_TO_DATASETS = {'phase', 'scale'}
 
 INTRODUCTION = """\
@@ -253,7 +251,7 @@ def block_rows(name: str, model: type[BaseModel]) -> list[Row]:
     words = dict(WORDS[name])
     rows = []
     for key, field in model.model_fields.items():
-        if key in (ADDED_TO_DATASETS if 'phase' in model.model_fields else ADDED):
+        if key in (ADDED_TO_DATASETS if 'phase' in model.model_fields else schema.ADDED_KEYS):
             continue
         meaning = words.pop(key, BASICSR if key in OF_LOADER else None)
         if meaning is None:

@@ -54,9 +54,21 @@ class PhotoCropDataset(Dataset):
 
     def __init__(self, opt: dict[str, Any]) -> None:
         self.opt = opt
-        self.options = parse_section(PhotoCropDatasetOptions, opt, f'datasets: {opt.get("name")}')
-        paths = list_folder(self.options.dataroot_gt, 'dataroot_gt', IMAGE_SUFFIXES)
+        self.options, paths = self.check_options(opt)
         self.photos = [self._load(path) for path in paths]
+
+    @staticmethod
+    def check_options(opt: dict[str, Any]) -> tuple[PhotoCropDatasetOptions, list[Path]]:
+        """Check the options and list the photographs without reading them.
+
+        Raises:
+            OptionError: for options that are wrong, and for a missing or empty folder.
+        """
+        options = parse_section(PhotoCropDatasetOptions, opt, f'datasets: {opt.get("name")}')
+        for factor in options.resize_factors:
+            if not 0 < factor <= 1:
+                raise OptionError(f'datasets: {options.name}: resize_factors: {factor} is not in (0, 1]')
+        return options, list_folder(options.dataroot_gt, 'dataroot_gt', IMAGE_SUFFIXES)
 
     def _load(self, path: Path) -> list[Tensor]:
         """Read a photograph in all sizes that are large enough for a crop, the largest of them first."""
@@ -64,8 +76,6 @@ class PhotoCropDataset(Dataset):
         image = image.expand(3, -1, -1).unsqueeze(0)
         sizes = []
         for factor in sorted(self.options.resize_factors, reverse=True):
-            if not 0 < factor <= 1:
-                raise OptionError(f'datasets: {self.options.name}: resize_factors: {factor} is not in (0, 1]')
             height, width = (round(factor * side) for side in image.shape[-2:])
             if min(height, width) >= self.options.gt_size:
                 resized = F.interpolate(image, (height, width), mode='bicubic', antialias=True)

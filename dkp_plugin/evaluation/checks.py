@@ -44,16 +44,18 @@ def check_options(opt: Mapping[str, Any]) -> Any:
         OptionError: for the first mistake.
     """
     model = get_registered(MODEL_REGISTRY, {'type': opt.get('model_type')}, 'model_type')
-    if (opt.get('logger') or {}).get('use_tb_logger') and find_spec('tensorboard') is None:
+    logger = opt.get('logger')
+    if isinstance(logger, Mapping) and logger.get('use_tb_logger') and find_spec('tensorboard') is None:
         raise OptionError('logger: use_tb_logger: True is not possible: pip install tensorboard first, or say false')
+    _check_num_gpu(opt['num_gpu'])
     return model.check_options(opt) if hasattr(model, 'check_options') else None
 
 
-def check_num_gpu(num_gpu: int) -> None:
+def _check_num_gpu(num_gpu: Any) -> None:
     """Raise an OptionError unless the machine has so many GPUs."""
-    if num_gpu > torch.cuda.device_count():
+    if not isinstance(num_gpu, int) or not 0 <= num_gpu <= torch.cuda.device_count():
         raise OptionError(
-            f'num_gpu: {num_gpu} is not possible, this machine has {torch.cuda.device_count()} CUDA devices; '
+            f'num_gpu: {num_gpu!r} is not possible, this machine has {torch.cuda.device_count()} CUDA devices; '
             'allowed: 0 (CPU), auto, or as many as there are'
         )
 

@@ -3,14 +3,17 @@
 import difflib
 import inspect
 import logging
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any, TypeVar, get_args
 
 from basicsr.utils.registry import ARCH_REGISTRY, Registry
-from pydantic import BaseModel, TypeAdapter, ValidationError
+from pydantic import BaseModel, PydanticSchemaGenerationError, TypeAdapter, ValidationError
 
 from dkp_plugin.host.errors import OptionError
 
+# Keys that ``complete_options`` adds to an option file; messages and documents do not offer them.
+ADDED_KEYS = frozenset({'dist', 'rank', 'world_size', 'auto_resume', 'is_train', 'experiments_root', 'results_root'})
+ADDED_KEYS |= {'models', 'training_states', 'log', 'visualization'}
 PART_OF_NAME = r'^[^/\\]*$'  # results stay in their folder
 
 Section = TypeVar('Section', bound=BaseModel)
@@ -54,7 +57,9 @@ def parse_section(section: type[Section], options: Mapping[str, Any], where: str
         for part in first['loc'][:-1]:
             annotation = owner.model_fields[part].annotation
             owner = next(iter(get_args(annotation)), annotation)  # of "Model | None" the model
-        raise OptionError(f'{key}: unknown key, {nearest(str(first["loc"][-1]), owner.model_fields)}')
+        raise OptionError(
+            f'{key}: unknown key, {nearest(str(first["loc"][-1]), owner.model_fields.keys() - ADDED_KEYS)}'
+        )
     if first['type'] == 'missing':
         raise OptionError(f'{key}: missing')
     raise OptionError(f'{key}: {first["input"]!r} is not allowed: {first["msg"][0].lower()}{first["msg"][1:]}')
@@ -116,30 +121,56 @@ def build_network(options: Mapping[str, Any], where: str, kind: type) -> Any:
         constructor = get_registered(ARCH_REGISTRY, options, where, kind)
         if note is not None:
             logging.getLogger('basicsr').info(f'{where}: {note}')
-    parameters = {
-        name: parameter
-        for name, parameter in inspect.signature(constructor).parameters.items()
-        if parameter.kind not in (parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD)  # nn.Module's own, unused
-    }
-    arguments = {}
-    for key, value in options.items():
-        if key == 'type':
-            continue
-        if key not in parameters:
-            raise OptionError(f'{where}: {key}: unknown key of {options["type"]}, {nearest(key, parameters)}')
-        arguments[key] = _check_argument(parameters[key], value, where)
+    arguments = check_arguments(constructor, options, where)
     try:
         return constructor(**arguments)
     except (ValueError, TypeError) as error:
         raise OptionError(f'{where}: {error}') from None
 
 
+def check_arguments(
+    constructor: Callable[..., Any], options: Mapping[str, Any], where: str, given: int = 0
+) -> dict[str, Any]:
+    """Check a block of options against the signature of what it builds.
+
+    Args:
+        constructor: Class or function.
+        options: The block: ``type`` and arguments.
+        where: Names the block in the message.
+        given: Number of leading arguments that the caller passes itself, such as an optimiser's parameters.
+
+    Returns:
+        The arguments, converted to their annotated types.
+
+    Raises:
+        OptionError: for an unknown or missing key, or a value of the wrong type.
+    """
+    parameters = {
+        name: parameter
+        for name, parameter in list(inspect.signature(constructor).parameters.items())[given:]
+        if parameter.kind not in (parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD)  # nn.Module's own, unused
+    }
+    arguments = {key: value for key, value in options.items() if key != 'type'}
+    for key in arguments:
+        if key not in parameters:
+            name = options.get('type', constructor.__name__)
+            raise OptionError(f'{where}: {key}: unknown key of {name}, {nearest(str(key), parameters)}')
+    for name, parameter in parameters.items():
+        if parameter.default is parameter.empty and name not in arguments:
+            raise OptionError(f'{where}: {name}: missing')
+    return {key: _check_argument(parameters[key], value, where) for key, value in arguments.items()}
+
+
 def _check_argument(parameter: inspect.Parameter, value: Any, where: str) -> Any:
     """Check an option against the type hint of the constructor's argument; return it converted to that type."""
-    if parameter.annotation is parameter.empty:
+    if parameter.annotation is parameter.empty or isinstance(parameter.annotation, str):
         return value
     try:
-        return TypeAdapter(parameter.annotation).validate_python(value)
+        adapter = TypeAdapter(parameter.annotation)
+    except PydanticSchemaGenerationError:  # a foreign class, such as the Tensor in torch's own signatures
+        return value
+    try:
+        return adapter.validate_python(value)
     except ValidationError as error:
         message = error.errors(include_url=False)[0]['msg']
         raise OptionError(

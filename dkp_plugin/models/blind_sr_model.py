@@ -20,7 +20,7 @@ from dkp_plugin.engine.checkpoints import Checkpoints
 from dkp_plugin.engine.confidence import Inspection
 from dkp_plugin.engine.options import BlindSROptions
 from dkp_plugin.engine.restoration import Observer, Restoration
-from dkp_plugin.evaluation.checks import check_datasets, check_metrics, check_num_gpu
+from dkp_plugin.evaluation.checks import check_datasets, check_metrics
 from dkp_plugin.evaluation.evaluate import evaluate, metric_data
 from dkp_plugin.evaluation.provenance import Provenance
 from dkp_plugin.evaluation.records import Records, peak_memory
@@ -72,7 +72,6 @@ class BlindSRModel(BaseModel):
             OptionError: for the first mistake.
         """
         restoration = Restoration(opt, 'cpu')
-        check_num_gpu(restoration.options.num_gpu)
         check_metrics(restoration.options.val.metrics)
         check_datasets(restoration.options.datasets, restoration.degradation)
         return restoration

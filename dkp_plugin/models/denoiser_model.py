@@ -2,17 +2,19 @@
 
 import math
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, Protocol, runtime_checkable
 
 import torch
 from basicsr.models.sr_model import SRModel
 from basicsr.utils import get_root_logger
 from basicsr.utils.registry import MODEL_REGISTRY
+from pydantic import Field, field_validator
 from torch import Tensor
 from torch.utils.data import DataLoader
 
-from dkp_plugin.archs.precision import compute_dtype
+from dkp_plugin.archs.precision import PRECISIONS, compute_dtype
 from dkp_plugin.host.seeds import image_generator
+from dkp_plugin.models.training_options import Block, Number, TrainBlock, TrainingOptions, ValBlock, check_training
 
 
 def sample_sigma(num: int, sigma_range: tuple[float, float], median: float, spread: float, generator: Any) -> Tensor:
@@ -34,6 +36,46 @@ def sample_sigma(num: int, sigma_range: tuple[float, float], median: float, spre
     return sigma.clamp(*sigma_range).float()
 
 
+class DenoiserTrain(TrainBlock):
+    """Block ``train``; see :func:`sample_sigma` and :class:`DenoiserModel`."""
+
+    sigma_range: tuple[Number, Number]
+    sigma_median: Number
+    sigma_spread: Number
+    precision: Literal[PRECISIONS] = 'auto'
+    max_grad_norm: Number = math.inf
+    pixel_opt: Block
+
+    @field_validator('sigma_range')
+    @classmethod
+    def _ascends(cls, value: tuple[float, float]) -> tuple[float, float]:
+        if not value[0] < value[1]:
+            raise ValueError('the first number must be the smaller one')
+        return value
+
+
+class DenoiserVal(ValBlock):
+    """Block ``val``; the noise levels are of 255."""
+
+    sigmas: list[Number] = Field(min_length=1)
+
+
+class DenoiserOptions(TrainingOptions):
+    """An option file with ``model_type: DenoiserModel``."""
+
+    train: DenoiserTrain | None = None
+    val: DenoiserVal | None = None
+
+
+@runtime_checkable
+class Denoiser(Protocol):
+    """A network that maps noisy images and their noise levels to images, and weighs its own loss."""
+
+    def forward(self, x: Tensor, sigma: Tensor, dtype: torch.dtype) -> Tensor: ...
+
+    def loss_weight(self, sigma: Tensor) -> Tensor: ...
+
+
 @MODEL_REGISTRY.register()
 class DenoiserModel(SRModel):
     """Trains ``network_g`` to denoise; BasicSR's SRModel does the rest: optimiser, average of the weights, checkpoints.
@@ -46,6 +88,13 @@ class DenoiserModel(SRModel):
     ``precision`` and ``max_grad_norm``, to which longer gradients are cut; under ``val``: ``sigmas``, noise levels in
     units of 1/255.
     """
+
+    options = DenoiserOptions
+
+    @classmethod
+    def check_options(cls, opt: dict[str, Any]) -> None:
+        """Check an option file; see :func:`~dkp_plugin.models.training_options.check_training`."""
+        check_training(cls.options, opt, {'network_g': Denoiser})
 
     def init_training_settings(self) -> None:
         train = self.opt['train']

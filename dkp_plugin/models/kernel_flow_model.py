@@ -1,16 +1,34 @@
 """The model that trains a normalizing flow of blur kernels by maximum likelihood."""
 
 import math
-from typing import Any
+from typing import Annotated, Any, Literal
 
 import torch
 from basicsr.models.sr_model import SRModel
 from basicsr.utils import get_root_logger
 from basicsr.utils.registry import MODEL_REGISTRY
+from pydantic import Field
 from torch import Tensor
 from torch.utils.data import DataLoader
 
+from dkp_plugin.archs.kernel_flow_arch import KernelFlow
 from dkp_plugin.host.errors import OptionError
+from dkp_plugin.models.training_options import TrainBlock, TrainingOptions, check_training
+from dkp_plugin.physics.degradation import SCALES
+from dkp_plugin.physics.kernels import default_kernel_size
+
+
+class KernelFlowTrain(TrainBlock):
+    """Block ``train``; see :class:`KernelFlowModel`."""
+
+    ema_decay: Annotated[float, Field(ge=0, le=0)] = 0.0  # it keeps no average
+
+
+class KernelFlowOptions(TrainingOptions):
+    """An option file with ``model_type: KernelFlowModel``."""
+
+    scale: Literal[SCALES]
+    train: KernelFlowTrain | None = None
 
 
 @MODEL_REGISTRY.register()
@@ -22,12 +40,22 @@ class KernelFlowModel(SRModel):
     statistics of the batch normalisation would not belong to it; a learning rate that falls to zero does its work.
     """
 
+    options = KernelFlowOptions
+
+    @classmethod
+    def check_options(cls, opt: dict[str, Any]) -> None:
+        """Check an option file; see :func:`~dkp_plugin.models.training_options.check_training`.
+
+        Raises:
+            OptionError: also for a flow of another kernel size than the datasets have.
+        """
+        check_training(cls.options, opt, {'network_g': KernelFlow})
+        for key, block in opt['datasets'].items():
+            found = block.get('kernel_size') or default_kernel_size(opt['scale'])
+            if found != (size := opt['network_g'].get('kernel_size', found)):
+                raise OptionError(f'datasets: {key}: kernel_size: {found} is not that of network_g, {size}')
+
     def init_training_settings(self) -> None:
-        train = self.opt['train']
-        if train.get('ema_decay', 0) != 0:
-            raise OptionError(
-                f'train: ema_decay: {train["ema_decay"]} is not 0, the only value that KernelFlowModel has'
-            )
         self.net_g.train()
         self.setup_optimizers()
         self.setup_schedulers()

@@ -70,7 +70,7 @@ def test_an_average_of_the_weights_is_refused(training, run_train, capsys):
     training['train']['ema_decay'] = 0.9
     assert run_train(training) == 2
     error = capsys.readouterr().err
-    assert error.endswith('error: train: ema_decay: 0.9 is not 0, the only value that KernelFlowModel has\n')
+    assert error.endswith('train:ema_decay: 0.9 is not allowed: input should be less than or equal to 0\n')
 
 
 @pytest.mark.parametrize('path', OPTIONS, ids=lambda path: path.stem)
