@@ -5,7 +5,6 @@ from typing import Any
 import numpy as np
 import torch
 from basicsr.utils.registry import METRIC_REGISTRY
-from scipy.signal import correlate
 
 from dkp_plugin.physics.degradation import degrade
 
@@ -45,6 +44,8 @@ def calculate_kernel_ncc(kernel: np.ndarray, kernel_gt: np.ndarray, **kwargs: An
     Returns:
         A number in [0, 1].
     """
+    from scipy.signal import correlate  # slow to import
+
     kernel, kernel_gt = kernel.astype(np.float64), kernel_gt.astype(np.float64)
     return float(correlate(kernel, kernel_gt).max() / (np.linalg.norm(kernel) * np.linalg.norm(kernel_gt)))
 

@@ -1,7 +1,7 @@
-"""Makes BasicSR 1.4.2 from PyPI import beside current releases of torchvision.
+"""Makes BasicSR 1.4.2 from PyPI import beside current releases of torchvision and SciPy.
 
 BasicSR's last release is of August 2022. The package calls :func:`apply` before anything imports ``basicsr``. Each
-repair looks first whether it is needed, so it does nothing where it is not, and nothing the second time.
+repair first checks whether it is needed, so a second call changes nothing.
 """
 
 import importlib
@@ -14,6 +14,7 @@ BASICSR_VERSION = '1.4.2'
 INSTALL_COMMAND = f'pip install --no-build-isolation --no-deps basicsr=={BASICSR_VERSION}'
 
 _FUNCTIONAL_TENSOR = 'torchvision.transforms.functional_tensor'
+_SCIPY_FILTERS = 'scipy.ndimage.filters'
 
 # The operators to which torchvision attaches a fake implementation without asking whether its library was loaded.
 _OPERATOR_SCHEMAS = (
@@ -24,7 +25,7 @@ _libraries = []  # a torch.library.Library withdraws its operators when it is co
 
 
 def apply() -> None:
-    """Check BasicSR and make the repairs that are needed.
+    """Check BasicSR, make the repairs that are needed, and import it.
 
     Raises:
         ImportError: BasicSR is missing or of another version.
@@ -32,6 +33,7 @@ def apply() -> None:
     check_basicsr()
     repair_torchvision_operators()
     repair_functional_tensor()
+    import_basicsr()
 
 
 def check_basicsr() -> None:
@@ -96,3 +98,23 @@ def repair_functional_tensor() -> bool:
     module.rgb_to_grayscale = rgb_to_grayscale
     sys.modules[_FUNCTIONAL_TENSOR] = module
     return True
+
+
+def import_basicsr() -> None:
+    """Import BasicSR, for which ``scipy.ndimage.filters`` exists meanwhile.
+
+    The namespace is deprecated and leaves SciPy with release 2; ``convolve``, the one function that BasicSR takes from
+    it, lives on in ``scipy.ndimage``. Afterwards ``scipy.ndimage.filters`` is SciPy's own again.
+    """
+    if 'basicsr' in sys.modules or _SCIPY_FILTERS in sys.modules:
+        importlib.import_module('basicsr')
+        return
+    from scipy.ndimage import convolve
+
+    module = importlib.util.module_from_spec(ModuleSpec(_SCIPY_FILTERS, loader=None))
+    module.convolve = convolve
+    sys.modules[_SCIPY_FILTERS] = module
+    try:
+        importlib.import_module('basicsr')
+    finally:
+        del sys.modules[_SCIPY_FILTERS]

@@ -1,5 +1,6 @@
 """Every way to spoil an option file: one line with file, line, key, the value and what is allowed, and no work done."""
 
+import re
 from pathlib import Path
 
 import basicsr.test
@@ -67,7 +68,7 @@ BROKEN = [
     ('scale: 2', 'scale: 5', '{file}:3: scale: 5 is not allowed: input should be 2, 3, 4 or 8'),
     ('scale: 2\n', '', '{file}: scale: missing'),
     ('scale: 2', 'scael: 2', '{file}:3: scael: unknown key, did you mean scale?'),
-    ('num_gpu: 0', 'num_gpu: -1', '{file}:4: num_gpu: -1 is not allowed: input should be greater than or equal to 0'),
+    ('num_gpu: 0', 'num_gpu: -1', '{file}:4: num_gpu: -1 is not possible'),
     ('num_gpu: 0', 'num_gpu: 64', '{file}:4: num_gpu: 64 is not possible, this machine has '),
     ('seed: 3', 'seed: many', "{file}:5: manual_seed: 'many' is not allowed: input should be a valid integer"),
     ('datasets:', 'datasets: 3\nothers:', '{file}:7: datasets: 3 is not a block of options'),
@@ -221,3 +222,20 @@ def test_a_data_set_is_chosen_by_name(test_file, capsys, monkeypatch):
     monkeypatch.setattr('basicsr.test.test_pipeline', lambda root: seen.append(basicsr.test.parse_options('')[0]))
     assert test_file(TWO.replace('data/gone', 'data/LR'), '--only', 'Gone') == 0
     assert list(seen[0]['datasets']) == ['test_2'] and capsys.readouterr().err == ''
+
+
+@pytest.mark.parametrize('num_gpu', ['99', '-1', 'two'])
+def test_gpus_that_a_stock_model_cannot_have(test_file, capsys, num_gpu):
+    text = f"""
+name: stock
+model_type: SRModel
+scale: 2
+num_gpu: {num_gpu}
+datasets:
+  test_1: {{name: Tiny, type: SingleImageDataset, dataroot_lq: data/LR, io_backend: {{type: disk}}}}
+network_g: {{type: MSRResNet, num_feat: 4, num_block: 1, upscale: 2}}
+"""
+    assert test_file(text) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert re.match(rf"error: é options.yml:5: num_gpu: '?{num_gpu}'? is not possible, this machine has \d+ CUDA", line)
+    assert not Path('results').exists()
