@@ -4,6 +4,7 @@ It stands beside the package and needs nothing but Python, since importing the p
 that could fail, or take the interpreter down, is tried in a process of its own.
 """
 
+import argparse
 import importlib.util
 import os
 import platform
@@ -11,7 +12,7 @@ import re
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
@@ -20,10 +21,11 @@ PYTHONS = ((3, 10), (3, 12))
 TIMEOUT = 120  # seconds for a try
 FREE_DISK = 1  # GiB
 OK, WARNING, BROKEN = 'ok', 'warning', 'BROKEN'
+EXIT_BROKEN_PIPE = 141
 
 # Distributions, in the order of installation, that are needed beside torch, torchvision and BasicSR.
 NEEDED = ('numpy', 'opencv-python', 'lmdb', 'pyyaml', 'scipy', 'tqdm', 'requests', 'mmengine', 'pillow', 'pydantic')
-NEEDED += ('safetensors', 'scikit-image')
+NEEDED += ('safetensors', 'tifffile')
 DEVICES = """
 import torch
 from dkp_plugin.archs.precision import has_fast_bf16
@@ -58,7 +60,32 @@ class Finding:
     fix: str = ''
 
 
-def main() -> int:
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command line; return 1 if something is broken."""
+    parser = argparse.ArgumentParser('dkp-doctor', description='find out what is broken in an installation')
+    parser.add_argument('--methods', action='store_true', help='list the estimators and restorers instead')
+    arguments = parser.parse_args(argv)
+    try:
+        status = print_methods() if arguments.methods else print_findings()
+        sys.stdout.flush()
+        return status
+    except BrokenPipeError:  # the reader has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return EXIT_BROKEN_PIPE
+
+
+def print_methods() -> int:
+    """Print the table of methods; return 1 if the package cannot be imported."""
+    try:
+        from dkp_plugin.engine.methods import format_methods
+    except Exception as error:
+        print(f'error: {type(error).__name__}: {error} (dkp-doctor finds out what is broken)', file=sys.stderr)
+        return 1
+    print(format_methods())
+    return 0
+
+
+def print_findings() -> int:
     """Print the findings; return 1 if something is broken."""
     findings = []
     for finding in examine():
@@ -67,7 +94,7 @@ def main() -> int:
         if finding.fix:
             print(f'{"":8}  fix: {finding.fix}', flush=True)
     num_broken = sum(finding.status == BROKEN for finding in findings)
-    print(f'{num_broken} broken, mend the first one first' if num_broken else 'nothing is broken')
+    print(f'{num_broken} broken; mend the first one first' if num_broken else 'nothing is broken')
     return int(num_broken > 0)
 
 
@@ -77,7 +104,7 @@ def examine() -> Iterator[Finding]:
     torch = yield from _try_import('torch', 'pip install torch torchvision')
     yield from _try_import('torchvision', _torchvision_fix(torch), repaired=True)
     if torch and version_of('torchvision'):
-        yield check_pair(torch, version_of('torchvision'))
+        yield check_pair(torch, version_of('torchvision'), torch_for_torchvision())
     yield check_basicsr(version_of('basicsr'))
     missing = [name for name in NEEDED if version_of(name) is None and not _is_replaced(name)]
     if missing:
@@ -143,23 +170,37 @@ def check_python(version: tuple[int, int]) -> Finding:
     return Finding('Python', OK if is_fine else BROKEN, text, fix)
 
 
-def check_pair(torch: str, torchvision: str) -> Finding:
-    """Check that two releases belong together: torchvision's 0.15 to torch's 2.0, and so on, one by one."""
-    wanted = _partner(torch)
-    if wanted is None or torchvision.startswith(f'{wanted}.'):
+def check_pair(torch: str, torchvision: str, wanted: str | None) -> Finding:
+    """Check that two releases belong together.
+
+    Args:
+        torch: Version of torch.
+        torchvision: Version of torchvision.
+        wanted: Version of torch that torchvision's metadata ask for; None: they do not say.
+    """
+    if wanted is None or _release(torch) == _release(wanted):
         return Finding('torch and torchvision', OK, f'{torch} and {torchvision}')
-    text = f'torchvision {torchvision} is not made for torch {torch}'
+    text = f'torchvision {torchvision} is made for torch {wanted}, not {torch}'
     return Finding('torch and torchvision', BROKEN, text, _torchvision_fix(torch))
 
 
-def _partner(torch: str) -> str | None:
-    match = re.match(r'2\.(\d+)', torch)
-    return f'0.{int(match.group(1)) + 15}' if match else None
+def torch_for_torchvision() -> str | None:
+    """The version of torch that the installed torchvision requires; None if it does not say."""
+    try:
+        requirements = metadata.requires('torchvision') or []
+    except metadata.PackageNotFoundError:
+        return None
+    found = [re.match(r'torch\s*\(?\s*==\s*([^\s,;)]+)', requirement) for requirement in requirements]
+    return next((match.group(1) for match in found if match), None)
+
+
+def _release(version: str) -> str:
+    """A version without its build, such as +cpu."""
+    return version.partition('+')[0]
 
 
 def _torchvision_fix(torch: str | None) -> str:
-    wanted = _partner(torch or '')
-    return f"pip install 'torchvision=={wanted}.*'" if wanted else 'pip install torchvision'
+    return f"pip install 'torch=={_release(torch)}' torchvision" if torch else 'pip install torchvision'
 
 
 def check_basicsr(version: str | None) -> Finding:

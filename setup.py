@@ -12,6 +12,7 @@ if sys.version_info >= (3, 13):
 from setuptools import find_packages, setup
 
 HERE = Path(__file__).resolve().parent
+REPOSITORY = ''  # public address of the repository, such as https://github.com/OWNER/dkp_plugin
 
 
 def read_version() -> str:
@@ -20,8 +21,15 @@ def read_version() -> str:
 
 
 def read_readme() -> str:
+    """The README for a package index, where links to files of the repository lead nowhere unless they are absolute."""
     readme = HERE / 'README.md'
-    return readme.read_text(encoding='utf-8') if readme.exists() else ''
+    text = readme.read_text(encoding='utf-8') if readme.exists() else ''
+    relative = r'\]\((?!https?://|#)([^)]+)\)'
+    if REPOSITORY:
+        text = re.sub(r'(!\[[^\]]*)' + relative, rf'\1]({REPOSITORY}/raw/main/\2)', text)
+        return re.sub(relative, rf']({REPOSITORY}/blob/main/\1)', text)
+    text = re.sub(r'!\[[^\]]*' + relative + r'\n*', '', text)
+    return re.sub(r'\[([^\]]*)' + relative, r'\1', text)
 
 
 setup(
@@ -31,6 +39,12 @@ setup(
     long_description=read_readme(),
     long_description_content_type='text/markdown',
     author='dkp_plugin developers',
+    url=REPOSITORY,
+    project_urls={
+        'DKP (CVPR 2024)': 'https://arxiv.org/abs/2404.15620',
+        'BasicSR': 'https://github.com/XPixelGroup/BasicSR',
+        **({'Changelog': f'{REPOSITORY}/blob/main/CHANGELOG.md'} if REPOSITORY else {}),
+    },
     license='Apache-2.0',
     license_files=['LICENSE'],
     keywords='blind super-resolution, blur kernel estimation, deep image prior, diffusion, BasicSR',
@@ -54,6 +68,7 @@ setup(
             'evaluation/comparison/*.j2',
             'evaluation/comparison/*.yml',
             'photos/*.j2',
+            'py.typed',
         ]
     },
     python_requires='>=3.10,<3.13',
@@ -80,13 +95,17 @@ setup(
         'pillow',
         'pydantic>=2',
         'safetensors',
-        'scikit-image',
         'tifffile',
     ],
     extras_require={
         'train': ['tensorboard'],  # only for `use_tb_logger: true`
         'report': ['jinja2'],  # dkp-restore --report, scripts/compare.py; torch brings it along as things are
-        'dev': ['pytest', 'ruff'],
+        'dev': [
+            'jsonschema',
+            'pytest',
+            'ruff',
+            'scikit-image',
+        ],  # the demo and benchmarks need them, too
     },
     zip_safe=False,
 )

@@ -101,6 +101,9 @@ class BSRDM(KernelEstimator):
         ValueError: for an even patch size or a step size above 2.
     """
 
+    paper = 'Yue et al., CVPR 2022'
+    kernel_families = ('gaussian',)
+
     def __init__(
         self,
         step_size: PositiveFloat = 0.1,

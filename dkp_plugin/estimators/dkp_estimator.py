@@ -88,6 +88,9 @@ class DKP(KernelEstimator):
             that nothing would move.
     """
 
+    paper = 'Yang et al., CVPR 2024'
+    kernel_families = (*KERNEL_FAMILIES, 'free')
+
     def __init__(
         self,
         num_samples: PositiveInt = 5,

@@ -23,6 +23,8 @@ class DoubleDIP(ResidualDescent):
             to the restorer's own ``ssim_iters``.
     """
 
+    paper = 'Ren et al., CVPR 2020'
+
     def __init__(
         self,
         num_layers: PositiveInt = 1,

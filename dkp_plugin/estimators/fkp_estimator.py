@@ -48,6 +48,11 @@ class FKP(ResidualDescent):
             weights do not support.
     """
 
+    paper = 'Liang et al., CVPR 2021'
+    kernel_families = ('gaussian', 'motion')
+    scales = (2, 3, 4)
+    has_weights = True
+
     def __init__(
         self,
         pretrained: str = 'auto',

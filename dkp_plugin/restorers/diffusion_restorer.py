@@ -77,6 +77,7 @@ class Diffusion(Restorer):
         precision: ``float32``, ``bf16`` for the hidden layers, or ``auto``: bf16 where the hardware has it.
     """
 
+    paper = 'Yang et al., CVPR 2024'
     has_weights = True
 
     def __init__(

@@ -43,6 +43,8 @@ class DIP(Restorer):
         precision: ``float32``, ``bf16`` for the hidden layers, or ``auto``: bf16 where the hardware has it.
     """
 
+    paper = 'Ulyanov et al., CVPR 2018'
+
     def __init__(
         self,
         num_feat: PositiveInt = 128,

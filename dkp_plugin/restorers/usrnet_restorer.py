@@ -30,6 +30,7 @@ class USRNet(Restorer):
             smooths more, and forgives more of an inexact kernel.
     """
 
+    paper = 'Zhang et al., CVPR 2020'
     num_iter = 1
     updates_kernel = False
     has_weights = True

@@ -94,6 +94,7 @@ class ZSSR(Restorer):
         num_back_projections: Iterations of back-projection.
     """
 
+    paper = 'Shocher et al., CVPR 2018'
     updates_kernel = False
 
     def __init__(
