@@ -11,7 +11,7 @@ Notation: y is the LR image ``lq``, x the current HR estimate, k_phi the kernel 
 """
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, get_args
 
 import torch
 from basicsr.utils.registry import ARCH_REGISTRY
@@ -89,7 +89,7 @@ class DKP(KernelEstimator):
     """
 
     paper = 'Yang et al., CVPR 2024'
-    kernel_families = (*KERNEL_FAMILIES, 'free')
+    kernel_families = get_args(Family)
 
     def __init__(
         self,

@@ -6,7 +6,7 @@ evidence of the innovation y - A(z, k).
 """
 
 import math
-from typing import Annotated
+from typing import Annotated, get_args
 
 import torch
 from basicsr.utils.registry import ARCH_REGISTRY
@@ -69,6 +69,9 @@ class EvidenceDKP(KernelEstimator):
         ValueError: for a name that is not allowed, for a range that is wrong or of another family, and for a kernel
             that nothing would move.
     """
+
+    paper = 'Yang et al., CVPR 2024'
+    kernel_families = get_args(Family)
 
     def __init__(
         self,
