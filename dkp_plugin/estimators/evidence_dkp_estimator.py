@@ -70,7 +70,7 @@ class EvidenceDKP(KernelEstimator):
             that nothing would move.
     """
 
-    paper = 'after Yang et al., CVPR 2024'
+    paper = 'Yang et al., CVPR 2024'
     kernel_families = get_args(Family)
 
     def __init__(

@@ -42,7 +42,9 @@ def render_page(template: Path, content: Mapping[str, Any]) -> bytes:
     environment = jinja2.Environment(
         autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )
-    return environment.from_string(template.read_text(encoding='utf-8')).render(content).encode()
+    return (
+        environment.from_string(template.read_text(encoding='utf-8')).render(content).encode(errors='backslashreplace')
+    )
 
 
 def data_uri(content: bytes, media_type: str) -> str:

@@ -13,5 +13,5 @@ def image_generator(manual_seed: int, image_name: str, attempt: int = 0) -> torc
         image_name: File name of the image without folder and extension.
         attempt: Counts the restarts after a failure.
     """
-    digest = hashlib.sha256(f'{manual_seed}/{image_name}/{attempt}'.encode()).digest()
+    digest = hashlib.sha256(f'{manual_seed}/{image_name}/{attempt}'.encode(errors='surrogateescape')).digest()
     return torch.Generator().manual_seed(int.from_bytes(digest[:7], 'big'))

@@ -1,6 +1,7 @@
 """What ``dkp_plugin.test`` and ``dkp_plugin.train`` share: BasicSR's pipelines, where a mistake ends in one line."""
 
 import json
+import logging
 import sys
 import tempfile
 from argparse import Namespace
@@ -12,7 +13,7 @@ from types import ModuleType
 from typing import Any
 
 from basicsr.data import build_dataset
-from basicsr.utils import check_resume, get_time_str
+from basicsr.utils import check_resume, get_root_logger, get_time_str
 from basicsr.utils.options import dict2str
 from torch.utils.data import Dataset
 
@@ -69,8 +70,11 @@ def _replacements(
     opt: dict[str, Any], args: Namespace, checked: Any, skipped: list[str]
 ) -> dict[str, Callable[..., Any]]:
     """Functions for BasicSR's pipeline in place of its own."""
-    functions = {'parse_options': lambda *_, **__: (opt, args)}  # what was checked is what the pipeline gets
-    functions['dict2str'] = lambda options: '\n'.join([dict2str(options), *skipped])  # what the log begins with
+    functions = {
+        'parse_options': lambda *_, **__: (opt, args),  # what was checked is what the pipeline gets
+        'dict2str': lambda options: '\n'.join([dict2str(options), *skipped]),  # what the log begins with
+        'get_root_logger': _get_root_logger,
+    }
     if opt['is_train']:
         functions['load_resume_state'] = load_resume_state
         return functions
@@ -99,6 +103,15 @@ def _build_test_set(opt: dict[str, Any], build: Callable[..., Dataset], dataset_
     elif (opt.get('val') or {}).get('save_img'):
         file_stems(dataset)
     return dataset
+
+
+def _get_root_logger(*args: Any, **kwargs: Any) -> logging.Logger:
+    """BasicSR's logger, for messages that name any file: bytes that are no text are written as escapes."""
+    logger = get_root_logger(*args, **kwargs)
+    for handler in logger.handlers:
+        if isinstance(handler, logging.FileHandler):
+            handler.stream.reconfigure(errors='backslashreplace')
+    return logger
 
 
 def _make_folders(opt: dict[str, Any]) -> None:

@@ -12,8 +12,8 @@ from dkp_plugin.host.errors import UserError
 from dkp_plugin.physics.degradation import SCALES, Degradation
 from dkp_plugin.physics.kernels import default_kernel_size
 
-ESTIMATORS = ('BSRDM', 'DKP', 'DoubleDIP', 'FKP', 'FixedKernel', 'KernelGAN', 'Softmax')
-RESTORERS = ('ClosedForm', 'DIP', 'Diffusion', 'USRNet', 'ZSSR')
+ESTIMATORS = ('BSRDM', 'DKP', 'DoubleDIP', 'EvidenceDKP', 'FKP', 'FixedKernel', 'KernelGAN', 'Softmax')
+RESTORERS = ('Bicubic', 'ClosedForm', 'DIP', 'Diffusion', 'USRNet', 'ZSSR')
 
 
 def test_ours_are_listed():

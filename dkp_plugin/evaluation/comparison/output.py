@@ -86,8 +86,8 @@ def write_comparison(out: Path, results: Sequence[Result], tables: Sequence[Tabl
         num_pictures: Images of each data set that are shown.
     """
     write_json(out / 'report.json', report_content(results, tables))
-    write_bytes(out / 'report.csv', render_csv(tables).encode())
-    write_bytes(out / 'report.md', render_markdown(results, tables).encode())
+    write_bytes(out / 'report.csv', render_csv(tables).encode(errors='backslashreplace'))
+    write_bytes(out / 'report.md', render_markdown(results, tables).encode(errors='backslashreplace'))
     write_bytes(out / 'report.html', render_html(results, tables, num_pictures))
 
 

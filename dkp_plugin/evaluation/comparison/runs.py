@@ -94,7 +94,7 @@ class DataSet:
 
 
 def read_runs(files: Sequence[Path], seeds: Sequence[int] = (), only: Sequence[str] = ()) -> list[Run]:
-    """Read option files.
+    """Read option files and import their ``custom_imports``.
 
     Args:
         files: The option files.
