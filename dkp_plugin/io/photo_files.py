@@ -152,7 +152,10 @@ def _decode(content: bytes, image: Image.Image) -> Photo:
     else:
         pixels, notes = to_gray_or_rgb(image, profile)
     tables = getattr(image, 'quantization', None)
-    metadata, orientation, more = read_metadata(exif, image.info)
+    info = dict(image.info)
+    if tables and not info.get('jfif_unit'):  # then Pillow makes up 72 dpi
+        info.pop('dpi', None)
+    metadata, orientation, more = read_metadata(exif, info)
     return Photo(
         _turn(pixels, orientation),
         fitting_profile(profile, pixels.shape[2]),

@@ -25,7 +25,8 @@ STRIP_SIZE = 1 << 20
 TYPES = {1: 'u1', 3: 'u2', 4: 'u4', 5: 'u4', 6: 'i1', 7: 'u1', 8: 'i2', 9: 'i4', 13: 'u4', 16: 'u8'}
 WHITE_IS_ZERO, BLACK_IS_ZERO, RGB = 0, 1, 2
 ADOBE_DEFLATE = 8
-LOSSLESS = (1, 5, ADOBE_DEFLATE, 32773, 32946, 34925, 50000)  # none, LZW, Deflate, PackBits, Deflate, LZMA, Zstandard
+DEFLATE = (ADOBE_DEFLATE, 32946)
+LOSSLESS = (1, 5, *DEFLATE, 32773, 34925, 50000)  # none, LZW, Deflate, PackBits, LZMA, Zstandard
 ASSOCIATED, UNASSOCIATED = 1, 2  # alpha, premultiplied or not
 
 
@@ -234,18 +235,40 @@ def _decode_plane(content: bytes, page: Page, plane: int, num_planes: int, chann
 
 
 def _decompress(segments: Sequence[bytes], compression: int, row_size: int, rows: int, num_rows: int) -> np.ndarray:
-    """Decompress strips or tiles to bytes, (num_rows, row_size).
+    """Decompress strips or tiles to bytes, (num_rows, row_size)."""
+    if compression not in (1, *DEFLATE):
+        return _decompress_by_pillow(segments, compression, row_size, rows, num_rows)
+    sizes = [row_size * min(rows, num_rows - top) for top in range(0, num_rows, rows)]
+    parts = [
+        _inflate(segment, size) if compression in DEFLATE else segment[:size]
+        for segment, size in zip(segments, sizes, strict=True)
+    ]
+    if any(len(part) < size for part, size in zip(parts, sizes, strict=True)):
+        raise ValueError('its pixels are cut off')
+    return np.frombuffer(b''.join(parts), np.uint8).reshape(num_rows, row_size)
 
-    Pillow's decoders serve for it: they are given a file of the same segments which claims to be gray with 8 bits.
-    """
+
+def _inflate(segment: bytes, size: int) -> bytes:
+    """Decompress no more than ``size`` bytes, and check the checksum behind them."""
+    decoder = zlib.decompressobj()
+    data = decoder.decompress(segment, size)
+    decoder.decompress(decoder.unconsumed_tail, 1)
+    return data
+
+
+def _decompress_by_pillow(
+    segments: Sequence[bytes], compression: int, row_size: int, rows: int, num_rows: int
+) -> np.ndarray:
+    """As :func:`_decompress`, by giving Pillow a file of the same segments which claims to be gray with 8 bits."""
     tags = {
         Tag.WIDTH: row_size,
         Tag.HEIGHT: num_rows,
         Tag.BITS: 8,
         Tag.COMPRESSION: compression,
         Tag.PHOTOMETRIC: BLACK_IS_ZERO,
+        Tag.SAMPLES: 1,
+        Tag.ROWS_PER_STRIP: rows,
     }
-    tags |= {Tag.SAMPLES: 1, Tag.ROWS_PER_STRIP: rows}
     content = _assemble(b'II*\0\0\0\0\0', segments, {tag: (4, [value]) for tag, value in tags.items()})
     with TiffImagePlugin.TiffImageFile(io.BytesIO(content), '') as image:
         return np.asarray(image)

@@ -3,7 +3,9 @@
 import io
 import struct
 import time
+import warnings
 import zlib
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
@@ -166,53 +168,82 @@ def test_missing_files_and_texts_are_told_in_one_line(tmp_path):
         decode_photo(b'no image', 'a.png')
 
 
-def originals() -> list[bytes]:
-    exif = Image.Exif()
-    exif[0x0112] = 6
-    colours = Image.fromarray(random_pixels(3, 'uint8'))
-    tiffs = io.BytesIO()
-    tifffile.imwrite(tiffs, random_pixels(3, 'uint16'), photometric='rgb', compression='zlib')
-    return [
-        encode_png(random_pixels(2, 'uint16')),
-        encode_png(random_pixels(3, 'uint8'), b'a profile'),
-        pillow_bytes(colours.quantize(16), 'PNG'),
-        pillow_bytes(colours, 'JPEG', exif=exif),
-        pillow_bytes(colours, 'JPEG', progressive=True),
-        pillow_bytes(colours, 'TIFF', compression='tiff_lzw'),
-        tiffs.getvalue(),
-        pillow_bytes(colours, 'WEBP', exif=exif),
-        pillow_bytes(colours, 'BMP'),
-    ]
+def test_kinds_that_are_not_read_are_told_with_what_to_do():
+    for name, hint in (('a.svg', 'export as PNG or TIFF'), ('b.CR2', 'develop the raw file and export it as TIFF')):
+        with pytest.raises(ImageError) as error:
+            decode_photo(b'no image', name)
+        assert str(error.value) == f'{name}: not a readable image; {hint}'
 
 
-def mutate(content: bytes, rng: np.random.Generator) -> bytes:
-    """Change some bytes, most of them near the head, cut the file off, or repeat a part of it."""
-    array = bytearray(content)
-    reach = len(array) if rng.random() < 0.5 else min(len(array), 64)
-    for _ in range(rng.integers(1, 9)):
-        array[rng.integers(reach)] = rng.choice([0, 1, 127, 128, 255, rng.integers(256)])
-    start, stop = sorted(rng.integers(0, len(array), 2))
-    kind = rng.random()
-    if kind < 0.2:
-        del array[start:]
-    elif kind < 0.3:
-        array[start:start] = array[start:stop]
-    return bytes(array)
+@pytest.mark.parametrize('kind', ['GIF', 'PNG', 'WEBP', 'MPO', 'TIFF'])
+def test_what_holds_several_pictures_says_so(kind):
+    first, second = (Image.fromarray(random_pixels(3, 'uint8') // 2 + shift) for shift in (0, 90))
+    note = 'holds more than one picture, only the first is read'
+    content = pillow_bytes(first, kind, save_all=True, append_images=[second])
+    assert decode_photo(content, 'a').notes == (note,)
+    assert decode_photo(pillow_bytes(first, 'JPEG' if kind == 'MPO' else kind), 'a').notes == ()
 
 
-def test_mutated_files_are_images_or_image_errors(capfd):
-    rng = np.random.default_rng(0)
-    files = originals()
-    num_read = 0
-    start = time.perf_counter()
-    for index in range(2700):
+def test_thumbnails_and_masks_of_a_tiff_are_no_pictures():
+    buffer = io.BytesIO()
+    with tifffile.TiffWriter(buffer) as writer:
+        writer.write(random_pixels(3, 'uint16'), photometric='rgb', metadata=None)
+        writer.write(random_pixels(3, 'uint8', 6, 8), photometric='rgb', metadata=None, subfiletype=1)
+        writer.write(random_pixels(1, 'uint8')[..., 0] > 99, photometric='mask', metadata=None, subfiletype=4)
+    assert decode_photo(buffer.getvalue(), 'a').notes == ()
+
+
+def test_cmyk_without_a_profile_says_that_it_is_not_exact():
+    content = pillow_bytes(Image.new('CMYK', (20, 16), (10, 20, 30, 40)), 'TIFF')
+    assert decode_photo(content, 'a').notes == ('its colours are CMYK without a usable profile, so they are not exact',)
+
+
+def test_profiles_of_other_colours_are_not_kept(tmp_path):
+    profile = bytes(16) + b'CMYKLab ' + bytes(104)
+    content = pillow_bytes(Image.new('CMYK', (20, 16)), 'TIFF', icc_profile=profile)
+    assert decode_photo(content, 'a').icc_profile is None
+    gray = bytes(16) + b'GRAYXYZ ' + bytes(104)
+    for channels, kept in ((1, gray), (2, gray), (3, None), (4, None)):
+        write_photo(tmp_path / 'a.png', random_pixels(channels, 'uint8'), gray)
+        assert read_photo(tmp_path / 'a.png').icc_profile == kept
+    write_photo(tmp_path / 'a.webp', random_pixels(1, 'uint8'), gray)  # which becomes RGB
+    assert read_photo(tmp_path / 'a.webp').icc_profile is None
+
+
+def test_threads_have_limits_of_their_own_and_leave_nothing_behind(tmp_path):
+    pixels = random_pixels(3, 'uint8', 40, 50)
+    for suffix in ('.png', '.jpg', '.tif', '.webp', '.bmp'):
+        write_photo(tmp_path / f'a{suffix}', pixels)
+    paths, limit, filters = sorted(tmp_path.iterdir()), Image.MAX_IMAGE_PIXELS, list(warnings.filters)
+
+    def read(index: int) -> bool:
+        path, is_allowed = paths[index % len(paths)], index % 3 > 0
         try:
-            pixels = decode_photo(mutate(files[index % len(files)], rng), 'a', 1_000_000).pixels
+            read_photo(path, 2000 if is_allowed else 1999)
+            photo_size(path, 2000 if is_allowed else 1999)
         except ImageError as error:
-            assert '\n' not in str(error)
-            continue
-        num_read += 1
-        assert pixels.ndim == 3 and pixels.shape[2] in (1, 2, 3, 4) and pixels.dtype in (np.uint8, np.uint16)
-    assert 100 < num_read < 2600  # the mutations are neither harmless nor all deadly
-    assert time.perf_counter() - start < 60
-    assert 'Traceback' not in capfd.readouterr().err
+            assert '50x40 pixels are more than the 1999 allowed' in str(error)
+            return not is_allowed
+        return is_allowed
+
+    with ThreadPoolExecutor(8) as pool:
+        assert all(pool.map(read, range(300)))
+    assert Image.MAX_IMAGE_PIXELS is limit is not None and warnings.filters == filters
+
+
+def test_more_pixels_than_pillow_allows_are_read_when_they_are_asked_for(monkeypatch):
+    content = encode_png(random_pixels(3, 'uint8', 40, 50))
+    monkeypatch.setattr(Image, 'MAX_IMAGE_PIXELS', 100)  # beyond twice as many Image.open refuses
+    with pytest.raises(Image.DecompressionBombError):
+        Image.open(io.BytesIO(content))
+    assert decode_photo(content, 'a').pixels.shape == (40, 50, 3)
+
+
+def test_heic_is_read_where_pillow_heif_is_installed():
+    pillow_heif = pytest.importorskip('pillow_heif')
+    y, x = np.mgrid[:48, :64]
+    pixels = np.stack([120 + 60 * np.sin(x / 9), 120 + 60 * np.cos(y / 7), 100 + x], 2).astype(np.uint8)
+    buffer = io.BytesIO()
+    pillow_heif.from_pillow(Image.fromarray(pixels)).save(buffer, quality=95, chroma=444)
+    found = decode_photo(buffer.getvalue(), 'a.heic').pixels
+    assert found.shape == (48, 64, 3) and np.abs(found.astype(int) - pixels).mean() < 2
