@@ -95,16 +95,17 @@ setup(
         'pillow',
         'pydantic>=2',
         'safetensors',
-        'tifffile',
     ],
     extras_require={
         'train': ['tensorboard'],  # only for `use_tb_logger: true`
         'report': ['jinja2'],  # dkp-restore --report, scripts/compare.py; torch brings it along as things are
+        'heif': ['pillow-heif'],  # photographs of phones; read where it is installed
         'dev': [
             'jsonschema',
             'pytest',
             'ruff',
             'scikit-image',
+            'tifffile',
         ],  # the demo and benchmarks need them, too
     },
     zip_safe=False,
