@@ -25,7 +25,7 @@ EXIT_BROKEN_PIPE = 141
 
 # Distributions, in the order of installation, that are needed beside torch, torchvision and BasicSR.
 NEEDED = ('numpy', 'opencv-python', 'lmdb', 'pyyaml', 'scipy', 'tqdm', 'requests', 'mmengine', 'pillow', 'pydantic')
-NEEDED += ('safetensors', 'tifffile')
+NEEDED += ('safetensors',)
 DEVICES = """
 import torch
 from dkp_plugin.archs.precision import has_fast_bf16
