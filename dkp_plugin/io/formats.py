@@ -79,18 +79,21 @@ def open_image(file: IO[bytes]) -> Image.Image:
         file: A file of any content.
 
     Raises:
+        OSError: if it is empty.
         UnidentifiedImageError: if it is of no format of :data:`SUFFIXES`.
         Exception: of many kinds, if it is damaged.
     """
     prefix = file.read(16)
+    if not prefix:
+        raise OSError('the file is empty')
     reason: Exception | None = None
     for factory, accept in _openers():
-        if accept(prefix) is True:  # Pillow returns a text where a format is known but not built in
-            file.seek(0)
-            try:
+        try:
+            if accept(prefix) is True:  # Pillow returns a text where a format is known but not built in
+                file.seek(0)
                 return factory(file, '')
-            except (SyntaxError, IndexError, TypeError, struct.error) as error:  # how a plug-in says "not mine"
-                reason = reason or error
+        except (SyntaxError, IndexError, TypeError, struct.error) as error:  # how a plug-in says "not mine"
+            reason = reason or error
     raise reason or UnidentifiedImageError()
 
 

@@ -178,10 +178,10 @@ def _decode_tiff(content: bytes, name: str, max_pixels: int) -> Photo:
     profile = page.tags[tiff.Tag.ICC_PROFILE].tobytes() if tiff.Tag.ICC_PROFILE in page.tags else None
     if page.is_plain():
         pixels = _turn(tiff.decode_page(content, page), orientation)
+    elif page.bits > 8 and not page.is_cmyk:
+        raise ValueError(f'{page.bits} bits per channel; allowed: 8 or 16, unsigned')
     else:
         with open_image(io.BytesIO(content)) as image:
-            if page.bits > 8 and image.mode != 'CMYK':
-                raise ValueError(f'{page.bits} bits per channel; allowed: 8 or 16')
             pixels, more = to_gray_or_rgb(image, profile)  # Pillow has turned it
             notes += more
     return Photo(

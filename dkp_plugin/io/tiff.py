@@ -23,7 +23,7 @@ MAX_SIZE = 2**32 - 1  # bytes of a classic file
 STRIP_SIZE = 1 << 20
 
 TYPES = {1: 'u1', 3: 'u2', 4: 'u4', 5: 'u4', 6: 'i1', 7: 'u1', 8: 'i2', 9: 'i4', 13: 'u4', 16: 'u8'}
-WHITE_IS_ZERO, BLACK_IS_ZERO, RGB = 0, 1, 2
+WHITE_IS_ZERO, BLACK_IS_ZERO, RGB, CMYK = 0, 1, 2, 5
 ADOBE_DEFLATE = 8
 DEFLATE = (ADOBE_DEFLATE, 32946)
 LOSSLESS = (1, 5, *DEFLATE, 32773, 34925, 50000)  # none, LZW, Deflate, PackBits, LZMA, Zstandard
@@ -91,6 +91,11 @@ class Page:
         if factor is None or any(len(side) != 2 or side[1] == 0 for side in sides):
             return None
         return tuple(factor * int(side[0]) / int(side[1]) for side in sides)
+
+    @property
+    def is_cmyk(self) -> bool:
+        """Whether its colours are inks."""
+        return self.get(Tag.PHOTOMETRIC) == CMYK
 
     def is_plain(self) -> bool:
         """Whether :func:`decode_page` decodes it, rather than Pillow."""

@@ -6,6 +6,7 @@ import logging
 import os
 import sys
 import time
+import warnings
 from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
@@ -49,6 +50,7 @@ def run(arguments: argparse.Namespace) -> int:
         UserError: for a mistake, before any work.
     """
     cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)  # our own lines report damaged images
+    warnings.filterwarnings('ignore', module='PIL')  # on what it has repaired
     if arguments.report:
         check_template_engine()
     items = find_items(arguments.inputs, arguments.output, arguments.overwrite, arguments.save_kernel)

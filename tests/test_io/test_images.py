@@ -82,7 +82,9 @@ def test_what_is_no_image_is_refused_by_name(content):
 
 
 def test_float_image_is_refused():
-    with pytest.raises(ImageError, match=r'a\.tiff: not a readable image \(32 bits per channel; allowed: 8 or 16\)'):
+    with pytest.raises(
+        ImageError, match=r'a\.tiff: not a readable image \(32 bits per channel; allowed: 8 or 16, unsigned\)'
+    ):
         decode_image(encode(np.zeros((9, 9), np.float32), '.tiff'), 'a.tiff')
 
 

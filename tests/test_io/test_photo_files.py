@@ -138,7 +138,7 @@ def test_other_modes_are_converted(mode):
 
 
 def test_floating_point_pixels_are_refused():
-    with pytest.raises(ImageError, match='32 bits per channel; allowed: 8 or 16'):
+    with pytest.raises(ImageError, match='32 bits per channel; allowed: 8 or 16, unsigned'):
         decode_photo(pillow_bytes(Image.new('F', (20, 16)), 'TIFF'), 'a.tif')
 
 
