@@ -1,1 +1,1 @@
-"""Plain networks."""
+"""Networks and the weights that the package ships."""

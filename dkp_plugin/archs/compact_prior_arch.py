@@ -1,4 +1,4 @@
-"""The compact image prior: a small UNet that denoises at any noise level, preconditioned as in EDM (NeurIPS 2022)."""
+"""The compact image prior: a small UNet that denoises at any noise level, with EDM preconditioning (NeurIPS 2022)."""
 
 import itertools
 import math
@@ -12,15 +12,15 @@ from torch import Tensor, nn
 from dkp_plugin.archs.image_prior import ImagePrior
 from dkp_plugin.archs.layers import Conv2d
 
-NUM_FREQUENCIES = 16  # of the embedding of the noise level
+NUM_FREQUENCIES = 16  # in the noise-level embedding
 
 
 class Block(nn.Module):
-    """Two convolutions in a residual branch whose hidden features the noise level scales and shifts (FiLM).
+    """Residual block of two convolutions; the noise level scales and shifts the hidden features (FiLM).
 
     Args:
         num_feat: Channels.
-        num_emb: Length of the embedding of the noise level.
+        num_emb: Length of the noise-level embedding.
     """
 
     def __init__(self, num_feat: int, num_emb: int) -> None:
@@ -28,7 +28,7 @@ class Block(nn.Module):
         self.conv1 = Conv2d(num_feat, num_feat, 3, padding=1)
         self.film = nn.Linear(num_emb, 2 * num_feat)
         self.conv2 = Conv2d(num_feat, num_feat, 3, padding=1)
-        # A block starts as the identity, so that the depth costs nothing at the start of the training.
+        # Each block starts as the identity, so that depth does not slow down early training.
         nn.init.zeros_(self.conv2.weight)
         nn.init.zeros_(self.conv2.bias)
 
@@ -40,17 +40,17 @@ class Block(nn.Module):
 
 @ARCH_REGISTRY.register()
 class CompactPrior(ImagePrior):
-    """Denoise RGB images: the mean of x given x + sigma n, n standard normal.
+    """Denoise RGB images: estimate the mean of x given x + sigma n, with n standard normal.
 
-    A residual UNet works on 2x2 pixel blocks at half, quarter and eighth resolution. Around it, the preconditioning of
-    Karras et al. (their Table 1) lets it see an input and predict a target of unit variance at every noise level.
+    A residual UNet works on 2x2 pixel blocks at half, quarter and eighth resolution. The preconditioning of Karras et
+    al. (their Table 1) gives its input and its target unit variance at every noise level.
 
     Args:
         num_feats: Channels per scale, from fine to coarse.
-        num_blocks: Blocks per scale, on the way down and again on the way up; the coarsest has them once.
-        num_emb: Length of the embedding of the noise level.
-        data_mean: Mean of the pixel values that the network is trained on.
-        data_std: Their standard deviation.
+        num_blocks: Blocks per scale in the encoder and again in the decoder; the coarsest scale has them once.
+        num_emb: Length of the noise-level embedding.
+        data_mean: Mean of the training pixel values.
+        data_std: Standard deviation of the training pixel values.
     """
 
     def __init__(
@@ -86,17 +86,17 @@ class CompactPrior(ImagePrior):
         nn.init.zeros_(self.last.bias)
 
     def loss_weight(self, sigma: Tensor) -> Tensor:
-        """Factor on squared errors under which every noise level starts with loss 1, of the shape of ``sigma``."""
+        """Weight of the squared error, of the shape of ``sigma``; every noise level starts with a loss of 1."""
         return (sigma.square() + self.data_std**2) / (sigma * self.data_std).square()
 
     def forward(self, x: Tensor, sigma: Tensor, dtype: torch.dtype = torch.float32) -> Tensor:
         """Denoise.
 
         Args:
-            x: Noisy images (B, 3, H, W), float32; without the noise they lie in [0, 1]. Sides that are no multiple of
-                ``stride`` are continued by reflection and cut off again.
+            x: Noisy images (B, 3, H, W), float32; the clean images lie in [0, 1]. Sides that are not a multiple of
+                ``stride`` are padded by reflection and cropped afterwards.
             sigma: Standard deviation of the noise of each image, (B,).
-            dtype: What the hidden layers compute in.
+            dtype: Data type of the hidden layers.
 
         Returns:
             Denoised images (B, 3, H, W), float32, not clipped to [0, 1].
@@ -111,7 +111,7 @@ class CompactPrior(ImagePrior):
     def denoise(
         self, x: Tensor, sigma: Tensor, dtype: torch.dtype = torch.float32, label: Tensor | None = None
     ) -> Tensor:
-        """:meth:`forward` under the name that all priors share; this one has no classes."""
+        """:meth:`forward` under the interface of all priors; ``label`` is unused, since this prior has no classes."""
         return self(x, sigma, dtype)
 
     def _unet(self, x: Tensor, sigma: Tensor, dtype: torch.dtype) -> Tensor:

@@ -1,8 +1,8 @@
-"""The noise schedule of guided diffusion: what a network that was trained on timesteps knows about noise levels.
+"""The noise schedule of guided diffusion, which relates the timesteps of its networks to noise levels.
 
 A variance-preserving process mixes an image x0 in [-1, 1] with standard normal noise n,
     x_t = sqrt(abar_t) x0 + sqrt(1 - abar_t) n,    abar_t = prod_{i <= t} (1 - beta_i)    (DDPM, NeurIPS 2020, eq. 4).
-Divided by sqrt(abar_t), it is x0 + sigma_t n: the variance-exploding form that denoisers take.
+Division by sqrt(abar_t) gives x0 + sigma_t n, the variance-exploding form that denoisers expect.
 """
 
 import itertools
@@ -17,7 +17,7 @@ def linear_betas(num_steps: int = 1000) -> Tensor:
     """Variances beta_t that grow linearly in t, scaled so that processes of any length end at the same noise level.
 
     Args:
-        num_steps: Number T of timesteps; more than 20, or the last variance exceeds 1.
+        num_steps: Number T of timesteps, more than 20; otherwise the last variance reaches 1.
 
     Returns:
         (T,), float64, from 0.1 / T to 20 / T: for T = 1000, the 1e-4 to 0.02 of DDPM (section 4).
@@ -26,7 +26,7 @@ def linear_betas(num_steps: int = 1000) -> Tensor:
 
 
 def alphas_cumprod(betas: Tensor) -> Tensor:
-    """Share abar_t of the image in the variance of x_t, (T,), from the variances beta_t, (T,)."""
+    """Share abar_t, (T,), of the image in the variance of x_t, given the variances beta_t, (T,)."""
     return (1 - betas).cumprod(0)
 
 
@@ -39,23 +39,23 @@ def space_timesteps(num_steps: int, num_used: int, stride: str = 'even') -> list
     """Choose the timesteps of a shorter process, as guided diffusion's option ``timestep_respacing`` does.
 
     Args:
-        num_steps: Number T of timesteps that the network was trained on.
-        num_used: How many to choose, 1 to T.
-        stride: ``even``: from 0 to T - 1, rounded to integers; ``ddim``: the smallest whole stride from 0 that gives
-            this many (DDIM, ICLR 2021).
+        num_steps: Number T of timesteps that the network was trained with.
+        num_used: Number of timesteps to choose, 1 to T.
+        stride: ``even``: evenly spaced from 0 to T - 1, rounded to integers; ``ddim``: the smallest integer stride
+            from 0 that gives this many timesteps (DDIM, ICLR 2021).
 
     Returns:
-        Timesteps, ascending.
+        Timesteps in ascending order.
 
     Raises:
-        ValueError: if there is no such choice.
+        ValueError: if no such timesteps exist.
     """
     if stride not in STRIDES:
         raise ValueError(f'stride: {stride!r} is not one of {", ".join(STRIDES)}')
     if not 1 <= num_used <= num_steps:
         raise ValueError(f'num_used: {num_used} is not between 1 and {num_steps}')
     if stride == 'even':
-        # Summed up rather than multiplied: the rounding errors decide about ties, as they do in guided diffusion.
+        # Accumulated, not multiplied, so that rounding errors break ties as they do in guided diffusion.
         step = (num_steps - 1) / max(num_used - 1, 1)
         return [round(t) for t in itertools.accumulate(itertools.repeat(step, num_used - 1), initial=0.0)]
     for step in range(1, num_steps + 1):
@@ -66,15 +66,15 @@ def space_timesteps(num_steps: int, num_used: int, stride: str = 'even') -> list
 
 
 def timestep_of_sigma(sigma: Tensor, levels: Tensor) -> Tensor:
-    """The timestep at which a process has a noise level, interpolated linearly in log sigma.
+    """The timestep with a given noise level, interpolated linearly in log sigma.
 
     Args:
         sigma: Noise levels, (B,), floating point, in the units of ``levels``.
         levels: Increasing noise levels of the timesteps, (T,), on any device; see :func:`noise_levels`.
 
     Returns:
-        (B,), fractional, on the device and in the dtype of ``sigma``; the first or last timestep for noise levels
-        outside the table. Rounded, it is the nearest timestep.
+        Fractional timesteps, (B,), on the device and in the dtype of ``sigma``. Noise levels outside the table give
+        the first or last timestep. Rounding gives the nearest timestep.
     """
     logs, table = sigma.log(), levels.log().to(sigma)
     above = torch.searchsorted(table, logs).clamp(1, len(table) - 1)
@@ -87,11 +87,11 @@ def x0_from_epsilon(x_t: Tensor, epsilon: Tensor, abar: Tensor) -> Tensor:
 
     Args:
         x_t: (B, C, H, W), images in [-1, 1] times sqrt(abar) plus noise of variance 1 - abar.
-        epsilon: Estimates of the noise before its scaling, (B, C, H, W).
+        epsilon: Estimates of the unit-variance noise, (B, C, H, W).
         abar: Share of the image in the variance, (B,).
 
     Returns:
-        (B, C, H, W), images in [-1, 1] where the estimate is exact; not clipped.
+        (B, C, H, W), images in [-1, 1] if the estimate is exact; not clipped.
     """
     abar = abar.view(-1, 1, 1, 1)
     return (x_t - (1 - abar).sqrt() * epsilon) / abar.sqrt()

@@ -1,7 +1,7 @@
-"""The UNet of guided diffusion, called ADM (Dhariwal and Nichol, NeurIPS 2021), with its public parameter names.
+"""The UNet of guided diffusion, known as ADM (Dhariwal and Nichol, NeurIPS 2021).
 
-The names and shapes of the parameters, and with them some attributes that would otherwise have better names, are those
-of the checkpoints of openai/guided-diffusion, so that these load as they are.
+Names and shapes of the parameters match the checkpoints of openai/guided-diffusion, so these load unchanged. This
+dictates some attribute names.
 """
 
 import math
@@ -17,11 +17,11 @@ from dkp_plugin.archs.diffusion_schedule import alphas_cumprod, linear_betas, no
 from dkp_plugin.archs.image_prior import ImagePrior
 from dkp_plugin.archs.layers import Conv2d
 
-NUM_GROUPS = 32  # of every group normalisation
+NUM_GROUPS = 32  # in every group normalisation
 
 
 def timestep_embedding(timesteps: Tensor, num_channels: int) -> Tensor:
-    """Cosines and sines of timesteps at frequencies from 1 down to almost 1e-4, evenly spaced in their logarithm.
+    """Cosines and sines of timesteps at logarithmically spaced frequencies from 1 down to almost 1e-4.
 
     Args:
         timesteps: (B,), integer or fractional.
@@ -37,14 +37,14 @@ def timestep_embedding(timesteps: Tensor, num_channels: int) -> Tensor:
 
 
 def zero_initialised(layer: nn.Module) -> nn.Module:
-    """Set the parameters to zero, so that a residual branch that ends here starts as the identity; return the layer."""
+    """Zero the parameters of a layer and return it; a residual branch that ends in it starts as the identity."""
     for parameter in layer.parameters():
         nn.init.zeros_(parameter)
     return layer
 
 
 class GroupNorm(nn.GroupNorm):
-    """Group normalisation that computes in the dtype of its parameters, float32, whatever its input has."""
+    """Group normalisation that computes in the dtype of its parameters (float32), whatever the dtype of its input."""
 
     def forward(self, x: Tensor) -> Tensor:
         return super().forward(x.to(self.weight.dtype)).to(x.dtype)
@@ -53,7 +53,7 @@ class GroupNorm(nn.GroupNorm):
 class TokenLinear(nn.Conv1d):
     """Linear map of tokens (B, T, C_in) to (B, T, C_out) in the dtype of its input.
 
-    The weight has the shape (C_out, C_in, 1) of the checkpoints, in which it is a convolution.
+    The weight has the shape (C_out, C_in, 1), since the checkpoints store a convolution.
     """
 
     def __init__(self, num_in: int, num_out: int) -> None:
@@ -64,13 +64,13 @@ class TokenLinear(nn.Conv1d):
 
 
 class ResBlock(nn.Module):
-    """Two convolutions in a residual branch that the embedding scales and shifts after the second normalisation.
+    """Residual block of two convolutions; the embedding scales and shifts the features after the second normalisation.
 
     Args:
         num_in: Channels of the input.
         num_out: Channels of the output.
         num_emb: Length of the embedding.
-        resample: Layer without parameters that changes the resolution of the branch and of the skip connection alike.
+        resample: Layer without parameters that changes the resolution of both the branch and the skip connection.
     """
 
     def __init__(self, num_in: int, num_out: int, num_emb: int, resample: nn.Module | None = None) -> None:
@@ -81,7 +81,7 @@ class ResBlock(nn.Module):
         self.out_layers = nn.Sequential(
             GroupNorm(NUM_GROUPS, num_out),
             nn.SiLU(),
-            nn.Identity(),  # holds the place of the dropout, which the 256x256 models were trained without
+            nn.Identity(),  # keeps the index of the dropout layer, which the 256x256 models do not use
             zero_initialised(Conv2d(num_out, num_out, 3, padding=1)),
         )
         self.skip_connection = nn.Identity() if num_in == num_out else Conv2d(num_in, num_out, 1)
@@ -112,7 +112,7 @@ class AttentionBlock(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """Map features (B, C, H, W) to features of the same shape."""
         qkv = self.qkv(self.norm(x).flatten(2).transpose(1, 2))  # (B, T, 3 C)
-        # The heads are outermost: each head's query, key and value lie together ("legacy order").
+        # The query, key and value of a head are adjacent ("legacy order").
         q, k, v = qkv.unflatten(2, (-1, 3, self.num_head_channels)).permute(3, 0, 2, 1, 4)  # each (B, heads, T, c)
         h = F.scaled_dot_product_attention(q, k, v)
         h = self.proj_out(h.transpose(1, 2).flatten(2))  # (B, T, C)
@@ -120,7 +120,7 @@ class AttentionBlock(nn.Module):
 
 
 class Stage(nn.Sequential):
-    """Layers in sequence, of which the residual blocks see the embedding, too."""
+    """Layers in sequence; residual blocks also receive the embedding."""
 
     def forward(self, x: Tensor, emb: Tensor) -> Tensor:
         for layer in self:
@@ -132,21 +132,20 @@ class Stage(nn.Sequential):
 class GuidedDiffusionUNet(ImagePrior):
     """Estimate the noise in RGB images at a timestep of the linear noise schedule with 1000 steps.
 
-    The defaults are those of ``256x256_diffusion_uncond.pt``; ``num_classes: 1000`` makes them those of
-    ``256x256_diffusion.pt``. The checkpoint for faces, ``ffhq_10m.pt``, has ``num_channels: 128, num_res_blocks: 1,
-    attention_strides: [16]``.
+    The defaults match ``256x256_diffusion_uncond.pt``. With ``num_classes: 1000`` they match ``256x256_diffusion.pt``.
+    The checkpoint for faces, ``ffhq_10m.pt``, needs ``num_channels: 128, num_res_blocks: 1, attention_strides: [16]``.
 
     Args:
         num_channels: Channels at full resolution, a multiple of 32.
-        num_res_blocks: Residual blocks per resolution on the way down; one more on the way up.
+        num_res_blocks: Residual blocks per resolution in the encoder; the decoder has one more.
         channel_mult: Channels at each resolution as multiples of ``num_channels``, from fine to coarse.
-        attention_strides: Downsampling factors at which positions attend to each other. The flag
-            ``attention_resolutions 32,16,8`` of the public scripts names them by the side of a 256x256 image.
+        attention_strides: Downsampling factors with self-attention. The flag ``attention_resolutions 32,16,8`` of the
+            public scripts gives the same layers as feature map sizes of a 256x256 image.
         num_head_channels: Channels of each attention head.
-        num_classes: Number of class labels, or None for an unconditional network.
+        num_classes: Number of class labels; None for an unconditional network.
 
     Raises:
-        ValueError: for numbers of channels that cannot be divided into groups or heads.
+        ValueError: if the channels cannot be divided into groups or heads.
     """
 
     native_tile = 256
@@ -193,7 +192,7 @@ class GuidedDiffusionUNet(ImagePrior):
         return Stage(ResBlock(num_in, num_out, num_emb), *([self._attention(num_out)] if attends else []))
 
     def _build_encoder(self, widths: list[int], num_res_blocks: int, num_emb: int) -> list[int]:
-        """Build ``input_blocks``; return the channels that each of them hands to the decoder."""
+        """Build ``input_blocks``; return the number of channels of each skip connection."""
         stages, skips = [Stage(Conv2d(3, widths[0], 3, padding=1))], [widths[0]]
         for level, width in enumerate(widths):
             if level > 0:
@@ -206,7 +205,7 @@ class GuidedDiffusionUNet(ImagePrior):
         return skips
 
     def _build_decoder(self, widths: list[int], num_res_blocks: int, num_emb: int, skips: list[int]) -> None:
-        """Build ``output_blocks``, each of which takes one of the ``skips``, the last one first."""
+        """Build ``output_blocks``; each one takes a skip connection, the last one first."""
         stages, num_in = [], widths[-1]
         for level in reversed(range(len(widths))):
             for _ in range(num_res_blocks + 1):
@@ -219,21 +218,21 @@ class GuidedDiffusionUNet(ImagePrior):
     def forward(
         self, x: Tensor, timesteps: Tensor, dtype: torch.dtype = torch.float32, label: Tensor | None = None
     ) -> Tensor:
-        """Estimate noise and variance.
+        """Estimate the noise and the variance of a reverse step.
 
         Args:
             x: Noisy images sqrt(abar_t) x0 + sqrt(1 - abar_t) n, x0 in [-1, 1], (B, 3, H, W), float32; H and W
                 multiples of ``stride``, 32 by default.
             timesteps: Timestep t of each image, 0 to 999, (B,), integer or fractional.
-            dtype: What the hidden layers compute in.
-            label: Class labels, (B,), int64: for a network with classes, and only for such a one.
+            dtype: Data type of the hidden layers.
+            label: Class labels, (B,), int64, for a network with classes; None for an unconditional one.
 
         Returns:
-            (B, 6, H, W), float32: the noise n, and where the log variance of a reverse step lies between its bounds,
-            -1 for the lower and 1 for the upper one (Improved DDPM, ICML 2021, eq. 15).
+            (B, 6, H, W), float32: the noise n, then the position of the log variance of a reverse step between its
+            bounds, -1 for the lower and 1 for the upper one (Improved DDPM, ICML 2021, eq. 15).
 
         Raises:
-            ValueError: if H or W is no multiple of ``stride``; if labels are missing or in vain.
+            ValueError: if H or W is not a multiple of ``stride``, or if labels are missing or not supported.
         """
         if x.shape[-2] % self.stride or x.shape[-1] % self.stride:
             raise ValueError(f'x: height and width {tuple(x.shape[-2:])} are not multiples of {self.stride}')
@@ -255,13 +254,13 @@ class GuidedDiffusionUNet(ImagePrior):
     def denoise(
         self, x: Tensor, sigma: Tensor, dtype: torch.dtype = torch.float32, label: Tensor | None = None
     ) -> Tensor:
-        """Denoise as :class:`~dkp_plugin.archs.compact_prior_arch.CompactPrior` does.
+        """See :meth:`ImagePrior.denoise`.
 
         Args:
-            x: Noisy images (B, 3, H, W), float32; without the noise they lie in [0, 1]. Sides that are no multiple of
-                ``stride`` are continued by reflection and cut off again.
-            sigma: Standard deviation of the noise of each image, (B,). The network knows 0.005 to 79.
-            dtype: What the hidden layers compute in.
+            x: Noisy images (B, 3, H, W), float32; the clean images lie in [0, 1]. Sides that are not a multiple of
+                ``stride`` are padded by reflection and cropped afterwards.
+            sigma: Standard deviation of the noise of each image, (B,). The network was trained on 0.005 to 79.
+            dtype: Data type of the hidden layers.
             label: Class labels, as in :meth:`forward`.
 
         Returns:
@@ -269,9 +268,9 @@ class GuidedDiffusionUNet(ImagePrior):
         """
         height, width = x.shape[-2:]
         padded = F.pad(x, (0, -width % self.stride, 0, -height % self.stride), mode='reflect')
-        level = 2 * sigma  # since images in [-1, 1] have twice the contrast
+        level = 2 * sigma  # images in [-1, 1] have twice the contrast
         timesteps = timestep_of_sigma(level, noise_levels(alphas_cumprod(linear_betas())))
         x_t = (2 * padded - 1) * (1 + level.square()).rsqrt().view(-1, 1, 1, 1)  # abar = 1 / (1 + level^2)
         epsilon = self(x_t, timesteps, dtype, label)[:, :3, :height, :width]
-        # x0 = (x_t - sqrt(1 - abar) epsilon) / sqrt(abar) = 2 x - 1 - 2 sigma epsilon, back in [0, 1]:
+        # x0 = (x_t - sqrt(1 - abar) epsilon) / sqrt(abar) = 2 x - 1 - 2 sigma epsilon, mapped back to [0, 1]:
         return x - sigma.view(-1, 1, 1, 1) * epsilon

@@ -1,4 +1,4 @@
-"""The interface of an image prior: a network that denoises photographs of any noise level."""
+"""The interface of an image prior: a network that denoises photographs at any noise level."""
 
 import abc
 
@@ -7,11 +7,11 @@ from torch import Tensor, nn
 
 
 class ImagePrior(nn.Module, abc.ABC):
-    """Denoises RGB images; what :class:`~dkp_plugin.restorers.diffusion_restorer.Diffusion` builds on.
+    """Denoises RGB images for :class:`~dkp_plugin.restorers.diffusion_restorer.Diffusion`.
 
     Attributes:
-        native_tile: Side, in pixels, of the square images that the network is made for; larger images are denoised in
-            tiles of this size. None: it takes images of any size.
+        native_tile: Side, in pixels, of the square images that the network was trained on; larger images are denoised
+            in tiles of this size. None: any image size.
     """
 
     native_tile: int | None = None
@@ -23,9 +23,9 @@ class ImagePrior(nn.Module, abc.ABC):
         """Estimate the mean of the clean image given a noisy one.
 
         Args:
-            x: Noisy images, (B, 3, H, W), float32; without the noise they lie in [0, 1].
+            x: Noisy images, (B, 3, H, W), float32; the clean images lie in [0, 1].
             sigma: Standard deviation of the noise of each image, (B,).
-            dtype: What the hidden layers compute in.
+            dtype: Data type of the hidden layers.
             label: Class of each image, (B,), int64, for priors with classes; None for the others.
 
         Returns:

@@ -1,4 +1,4 @@
-"""Build networks whose initial weights depend on a generator alone."""
+"""Build networks with initial weights that depend only on a generator."""
 
 import math
 from collections.abc import Callable
@@ -11,17 +11,17 @@ def build_initialised(build: Callable[[], nn.Module], generator: torch.Generator
     """Build a network with PyTorch's default initialisation, drawn from ``generator`` instead of the global state.
 
     Args:
-        build: Makes the network; its layers with parameters are convolutions, linear layers and batch norms.
-        generator: CPU generator; the same numbers then serve every device.
-        device: Where the network goes.
+        build: Returns the network; its layers with parameters must be convolutions, linear layers and batch norms.
+        generator: CPU generator, so that every device gets the same numbers.
+        device: Device of the returned network.
 
     Returns:
-        The network, its parameters a function of the generator's state only.
+        The network; its parameters depend only on the state of the generator.
 
     Raises:
-        TypeError: for a layer with parameters that it does not know how to initialise.
+        TypeError: for a layer with parameters of another type.
     """
-    with torch.device('meta'):  # no memory and no random numbers are spent on weights that are replaced below
+    with torch.device('meta'):  # spends no memory and no random numbers on weights that are replaced below
         network = build()
     network.to_empty(device='cpu')
     for module in network.modules():

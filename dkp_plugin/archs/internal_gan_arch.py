@@ -1,4 +1,4 @@
-"""The two networks of KernelGAN (Bell-Kligler et al., NeurIPS 2019), which both see one LR image only."""
+"""The two networks of KernelGAN (Bell-Kligler et al., NeurIPS 2019), both trained on a single LR image."""
 
 import torch
 import torch.nn.functional as F
@@ -9,7 +9,7 @@ POWER_ITERATIONS = 5
 
 
 class DeepLinearGenerator(nn.Module):
-    """Convolutions without nonlinearity or bias: together one kernel of 13x13, which is what is wanted of it.
+    """Convolutions without nonlinearity or bias; together they form one 13x13 kernel, the blur kernel.
 
     Args:
         num_feat: Channels of the hidden layers.
@@ -28,27 +28,28 @@ class DeepLinearGenerator(nn.Module):
         )
 
     def kernel(self) -> Tensor:
-        """The kernel, (1, 1, 13, 13), as a correlation: the response to an impulse, turned by 180 degrees."""
+        """The kernel, (1, 1, 13, 13), as a correlation: the impulse response rotated by 180 degrees."""
         weight = self.layers[0].weight
         impulse = weight.new_zeros(1, 1, *[2 * self.kernel_size - 1] * 2)
         impulse[..., self.kernel_size - 1, self.kernel_size - 1] = 1
         return self.layers(impulse).flip(-2, -1)
 
     def forward(self, x: Tensor, stride: int = 2) -> Tensor:
-        """Downsample without border: (B, C, H, W) to (B, C, (H - 13) // stride + 1, (W - 13) // stride + 1)."""
+        """Downsample without padding: (B, C, H, W) to (B, C, (H - 13) // stride + 1, (W - 13) // stride + 1)."""
         kernel = self.kernel().expand(x.shape[1], -1, -1, -1)
         return F.conv2d(x, kernel, stride=stride, groups=x.shape[1])
 
 
 class PatchDiscriminator(nn.Module):
-    """Says of each 7x7 patch how much it looks like one of the LR image.
+    """Scores how much each 7x7 patch looks like a patch of the LR image.
 
-    One layer of 7x7, then layers of 1x1, with spectral normalisation, batch norm between the hidden ones, a sigmoid.
+    A 7x7 layer and several 1x1 layers, all with spectral normalisation, with batch norm after the hidden layers and a
+    sigmoid at the end.
 
     Args:
         num_in_ch: Channels of the image.
         num_feat: Channels of the hidden layers.
-        num_hidden: Hidden layers of 1x1.
+        num_hidden: Number of hidden 1x1 layers.
     """
 
     patch_size = 7
@@ -66,9 +67,9 @@ class PatchDiscriminator(nn.Module):
 
 
 class SpectralConv2d(nn.Conv2d):
-    """Convolution by the weight over its largest singular value (Miyato et al., ICLR 2018).
+    """Convolution with spectral normalisation: the weight divided by its largest singular value (Miyato et al., 2018).
 
-    The singular vectors are found anew by power iterations from a fixed start, so that no random state is kept.
+    Each call computes the singular vectors by power iterations from a fixed start, so the layer has no random state.
     """
 
     def forward(self, x: Tensor) -> Tensor:

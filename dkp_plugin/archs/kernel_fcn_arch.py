@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 @ARCH_REGISTRY.register()
 class KernelFCN(nn.Module):
-    """Map a code to a kernel by linear layers with ReLU6 and a softmax over the pixels.
+    """Map a code to a kernel: linear layers with ReLU6, then a softmax over the pixels.
 
     Args:
         kernel_size: K of the K x K kernel.
@@ -30,7 +30,7 @@ class KernelFCN(nn.Module):
         self.layers = nn.Sequential(*hidden, nn.Linear(num_units, kernel_size**2))
 
     def random_code(self, generator: torch.Generator) -> Tensor:
-        """Draw a code (1, num_in), uniform in [0, 0.1], on the CPU: the input that stays fixed for an image."""
+        """Draw a code (1, num_in), uniform in [0, 0.1], on the CPU; it stays fixed while an image is restored."""
         return 0.1 * torch.rand(1, self.num_in, generator=generator)
 
     def forward(self, code: Tensor) -> Tensor:

@@ -1,7 +1,7 @@
 """The flow-based kernel prior, FKP (Liang et al., CVPR 2021): a normalizing flow between kernels and Gaussian codes.
 
-Everything is exact in both directions: kernel pixels to logits, logits x to codes u, and the log-determinant of each.
-Names and shapes of the parameters are those of the released program, so that its weights load.
+Both directions are exact: kernel pixels to logits, logits x to codes u, and the log-determinant of each map. Names and
+shapes of the parameters match the released program, so its weights load unchanged.
 """
 
 import math
@@ -12,28 +12,28 @@ from torch import Tensor, nn
 
 from dkp_plugin.physics.kernels import check_kernel_size, normalise
 
-DECAY = 0.99  # of the running statistics of the batch normalisation, per training step
-EPSILON = 1e-5  # added to its variances
+DECAY = 0.99  # of the running batch statistics, per training step
+EPSILON = 1e-5  # added to the batch variances
 
 
 def logit_transform(share: Tensor, alpha: float | Tensor) -> Tensor:
-    """Map shares in [0, 1] to the real line: logit(alpha + (1 - 2 alpha) share), which is finite at both ends."""
+    """Map shares in [0, 1] to the real line by logit(alpha + (1 - 2 alpha) share), which is finite at both ends."""
     return torch.logit(alpha + (1 - 2 * alpha) * share)
 
 
 def inverse_logit_transform(x: Tensor, alpha: float | Tensor) -> Tensor:
-    """Inverse of :func:`logit_transform`; below 0 by up to alpha where x is less than logit(alpha)."""
+    """Inverse of :func:`logit_transform`; negative, by up to about alpha, if x is less than logit(alpha)."""
     return (torch.sigmoid(x) - alpha) / (1 - 2 * alpha)
 
 
 class Coupling(nn.Module):
-    """Affine coupling (RealNVP, ICLR 2017, eq. 9): what the mask hides is scaled and shifted by functions of the rest.
+    """Affine coupling (RealNVP, ICLR 2017, eq. 9): scales and shifts some dimensions by functions of the others.
 
-    With m the mask, towards the code ``u = m x + (1 - m) (x - t(m x)) exp(-s(m x))``. As m u = m x, the inverse is
-    ``x = m u + (1 - m) (u exp(s(m u)) + t(m u))``.
+    With the mask m, the map to the code is ``u = m x + (1 - m) (x - t(m x)) exp(-s(m x))``. Since m u = m x, its
+    inverse is ``x = m u + (1 - m) (u exp(s(m u)) + t(m u))``.
 
     Args:
-        mask: (D,), 1 for what passes unchanged and 0 for what is transformed.
+        mask: (D,), 1 for dimensions that pass unchanged, 0 for those that are transformed.
         num_units: Units of the two hidden layers of the scale network s (tanh) and the shift network t (ReLU).
     """
 
@@ -46,7 +46,7 @@ class Coupling(nn.Module):
     @staticmethod
     def _network(num_dims: int, num_units: int, activation: type[nn.Module]) -> nn.Sequential:
         last = nn.Linear(num_units, num_dims)
-        # The layer starts as the identity, so that a new flow is well behaved at any depth.
+        # The layer starts as the identity, so that a new flow is well conditioned at any depth.
         nn.init.zeros_(last.weight)
         nn.init.zeros_(last.bias)
         return nn.Sequential(
@@ -71,8 +71,8 @@ class Coupling(nn.Module):
 class FlowBatchNorm(nn.Module):
     """Batch normalisation as a layer of a flow (RealNVP, section 3.7): ``u = exp(log_gamma) (x - mean) / std + beta``.
 
-    Mean and variance are those of the batch in training mode, and otherwise the running ones, which alone make it a
-    fixed invertible function. :meth:`inverse` uses the running ones always.
+    Training mode uses the statistics of the batch; evaluation mode uses the running statistics, which make the layer a
+    fixed invertible function. :meth:`inverse` always uses the running statistics.
 
     Args:
         num_dims: D.
@@ -106,18 +106,18 @@ class FlowBatchNorm(nn.Module):
 
 @ARCH_REGISTRY.register()
 class KernelFlow(nn.Module):
-    """Normalizing flow of blur kernels: coupling layers, whose masks alternate, each with a batch normalisation.
+    """Normalizing flow of blur kernels: coupling layers with alternating masks, each followed by batch normalisation.
 
     Args:
         kernel_size: Odd K; data and codes have D = K^2 dimensions.
-        num_units: Units of the hidden layers; the papers have min(5 (s + 1), 25) for scale s.
-        num_blocks: Couplings.
-        normalization: Kernel value that becomes 1 before the logit; no pixel of the training kernels should exceed it.
-            The papers have the peak of the narrowest kernel plus 0.01.
+        num_units: Units of the hidden layers; the papers use min(5 (s + 1), 25) for scale s.
+        num_blocks: Number of coupling layers.
+        normalization: Kernel value that maps to 1 before the logit; no pixel of the training kernels should exceed it.
+            The papers use the peak of the narrowest kernel plus 0.01.
         alpha: See :func:`logit_transform`.
 
     Raises:
-        ValueError: for a kernel size that is even or below 3.
+        ValueError: if the kernel size is even or below 3.
     """
 
     def __init__(
@@ -160,7 +160,7 @@ class KernelFlow(nn.Module):
         return x, total
 
     def inverse(self, u: Tensor) -> tuple[Tensor, Tensor]:
-        """Map codes (B, K^2) to data (B, K^2); return them with log |det dx/du|, (B,). Inverts the evaluation mode."""
+        """Map codes (B, K^2) to data (B, K^2); return them with log |det dx/du|, (B,). Inverse of evaluation mode."""
         total = u.new_zeros(len(u))
         for layer in reversed(self.net):
             u, log_det = layer.inverse(u)
@@ -168,12 +168,12 @@ class KernelFlow(nn.Module):
         return u, total
 
     def base_log_prob(self, u: Tensor) -> Tensor:
-        """Logarithm of the Gaussian density of codes (B, K^2): (B,), in nats."""
+        """Log density of codes (B, K^2) under the base Gaussian: (B,), in nats."""
         var = self.base_dist_var
         return -0.5 * ((u - self.base_dist_mean).square() / var + torch.log(2 * math.pi * var)).sum(1)
 
     def log_prob(self, x: Tensor) -> Tensor:
-        """Logarithm of the density of data (B, K^2), that is, per unit of logit volume: (B,), in nats."""
+        """Log density of data (B, K^2), per unit of logit volume: (B,), in nats."""
         u, log_det = self(x)
         return self.base_log_prob(u) + log_det
 

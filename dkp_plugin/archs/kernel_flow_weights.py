@@ -1,4 +1,4 @@
-"""Weights of the kernel flow: those that the package ships, and any file of them."""
+"""Weights of the kernel flow, shipped with the package or read from a file."""
 
 import math
 from collections.abc import Mapping
@@ -12,31 +12,31 @@ from dkp_plugin.host.errors import UserError
 from dkp_plugin.io.weight_files import read_weights
 
 SHIPPED = Path(__file__).parent / 'weights' / 'fkp'
-# Where the weights lie in a file: in the released program's, and in BasicSR's with and without an average.
+# Keys of the weights: in files of the released program, and in BasicSR's with and without averaging.
 WRAPPERS = ('model_state', 'params_ema', 'params')
 
 
 def shipped_names() -> list[str]:
-    """Names of the weights that the package holds, each ``<kernel family>_x<scale>``."""
+    """Names of the shipped weights, each ``<kernel family>_x<scale>``."""
     return sorted(path.stem for path in SHIPPED.glob('*.safetensors'))
 
 
 def load_kernel_flow(path: Path) -> KernelFlow:
-    """Load a kernel flow that is ready to generate: on the CPU, in evaluation mode, its weights fixed.
+    """Load a kernel flow for inference: on the CPU, in evaluation mode, without gradients.
 
     Args:
-        path: ``.safetensors``, a checkpoint of BasicSR's (``.pth``) or the released program's (``.pt``). The sizes of
-            the flow are read off the weights.
+        path: ``.safetensors``, a BasicSR checkpoint (``.pth``) or one of the released program (``.pt``). The weights
+            determine the sizes of the flow.
 
     Raises:
-        UserError: if the file cannot be read, or holds something else than the weights of a kernel flow.
+        UserError: if the file cannot be read or does not hold the weights of a kernel flow.
     """
     content, _ = read_weights(path)
     if not isinstance(content, Mapping):
         raise UserError(f'{path}: found a {type(content).__name__}, expected a dictionary of weights')
     state = next((content[wrapper] for wrapper in WRAPPERS if wrapper in content), content)
     tensors = {name: value.float() for name, value in state.items() if isinstance(value, Tensor)}
-    with torch.device('meta'):  # no numbers are spent on weights that are replaced below
+    with torch.device('meta'):  # spends no time on weights that are replaced below
         flow = KernelFlow(*_sizes(tensors, path))
     expected = {name: list(tensor.shape) for name, tensor in flow.state_dict().items()}
     found = {name: list(tensor.shape) for name, tensor in tensors.items()}
@@ -53,7 +53,7 @@ def load_kernel_flow(path: Path) -> KernelFlow:
 
 
 def _sizes(tensors: Mapping[str, Tensor], path: Path) -> tuple[int, int, int]:
-    """Kernel size, hidden units and blocks of the flow that weights belong to."""
+    """Kernel size, hidden units and number of blocks of the flow, read from its weights."""
     for name in ('base_dist_mean', 'net.0.s_net.0.weight'):
         if name not in tensors:
             found = ', '.join(list(tensors)[:3]) or 'no tensors'

@@ -1,12 +1,12 @@
-"""Layers that several networks share."""
+"""Layers shared by several networks."""
 
 from torch import Tensor, nn
 
 
 class Conv2d(nn.Conv2d):
-    """Convolution that keeps its parameters in float32 and computes in the dtype of its input.
+    """Convolution with float32 parameters that computes in the dtype of its input.
 
-    Autocast would do the same, but it sends every reflection padding through float32 and back.
+    Autocast would do the same, but it converts every reflection padding to float32 and back.
     """
 
     def forward(self, x: Tensor) -> Tensor:

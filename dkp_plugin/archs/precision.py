@@ -1,4 +1,4 @@
-"""Which floating-point format the hidden layers of a network compute in."""
+"""The floating-point format of a network's hidden layers."""
 
 import torch
 
@@ -6,7 +6,7 @@ PRECISIONS = ('auto', 'float32', 'bf16')
 
 
 def has_fast_bf16(device: torch.device) -> bool:
-    """Whether the device computes in bfloat16 faster than in float32."""
+    """Whether the device is faster in bfloat16 than in float32."""
     if device.type == 'cuda':
         return torch.cuda.is_bf16_supported(including_emulation=False)
     return device.type == 'cpu' and torch.cpu._is_avx512_bf16_supported()
@@ -19,7 +19,7 @@ def check_precision(precision: str) -> None:
 
 
 def compute_dtype(precision: str, device: torch.device) -> torch.dtype:
-    """The dtype for one of ``PRECISIONS``: ``auto`` is bfloat16 where the device is faster in it."""
+    """The dtype for one of ``PRECISIONS``; ``auto`` is bfloat16 if the device is faster in it."""
     check_precision(precision)
     use_bf16 = precision == 'bf16' or (precision == 'auto' and has_fast_bf16(device))
     return torch.bfloat16 if use_bf16 else torch.float32

@@ -1,4 +1,4 @@
-"""The image priors of the Diffusion restorer, by name, with their weights."""
+"""The image priors of the Diffusion restorer and their weights."""
 
 import hashlib
 from pathlib import Path
@@ -24,15 +24,15 @@ def load_prior(name: str, path: str | None = None) -> ImagePrior:
 
     Args:
         name: A key of ``PRIORS``.
-        path: File of weights: safetensors, or what ``torch.save`` writes, a checkpoint of BasicSR among it, of which
-            the averaged weights are taken. None: the weights of ``compact`` that come with the package.
+        path: Weight file in the format of safetensors or ``torch.save``. Averaged weights of a BasicSR checkpoint are
+            preferred. None: the shipped weights of ``compact``.
 
     Returns:
-        The network in evaluation mode, on the CPU, its parameters without gradients.
+        The network on the CPU, in evaluation mode, without gradients.
 
     Raises:
-        UserError: for a file that is missing, damaged or of another network.
-        OptionError: where a file must be named.
+        UserError: if the file is missing, damaged or of another network.
+        OptionError: if a file must be named.
     """
     if path is None:
         if name != 'compact':

@@ -23,7 +23,7 @@ class NonLocalBlock(nn.Module):
         self.project = Conv2d(num_feat // 2, num_feat, 1)
 
     def forward(self, x: Tensor) -> Tensor:
-        """Map (B, C, H, W) to the same shape; memory grows with H W, not with its square."""
+        """Map (B, C, H, W) to the same shape; memory grows linearly with H W."""
         query, key, value = self.query_key_value(x).flatten(2).transpose(1, 2).unsqueeze(1).chunk(3, dim=-1)
         attended = F.scaled_dot_product_attention(query, key, value)
         return x + self.project(attended.squeeze(1).transpose(1, 2).unflatten(2, x.shape[-2:]))
@@ -39,11 +39,11 @@ def conv_block(in_channels: int, out_channels: int, kernel_size: int, stride: in
 
 
 class SkipScale(nn.Module):
-    """One scale of the hourglass: a skip branch beside everything that happens at half the resolution.
+    """One scale of the hourglass: a skip branch in parallel with everything at half the resolution.
 
     Args:
         in_channels: Channels of the input.
-        num_feat: Channels on the way down and up.
+        num_feat: Channels of the encoder and the decoder.
         num_skip: Channels of the skip branch.
         non_local: Whether a non-local block follows the downsampling.
         deeper: The next scale, or None for the deepest.
@@ -75,10 +75,10 @@ class SkipNet(nn.Module):
     Args:
         num_in_ch: Channels of the input.
         num_out_ch: Channels of the output.
-        num_feat: Channels on the way down and up.
+        num_feat: Channels of the encoder and the decoder.
         num_skip: Channels of each skip branch.
-        num_scales: Number of times that the resolution is halved.
-        non_local_scales: Scales, counted from 1, that have a non-local block.
+        num_scales: Number of scales, each at half the resolution of the one before.
+        non_local_scales: Scales with a non-local block, counted from 1.
     """
 
     def __init__(
@@ -102,6 +102,6 @@ class SkipNet(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """Map (B, num_in_ch, H, W) to a float32 image (B, num_out_ch, H, W) in [0, 1].
 
-        H and W are multiples of ``stride`` and at least twice it. The hidden layers compute in the dtype of x.
+        H and W are multiples of ``stride`` and at least twice as large. The hidden layers compute in the dtype of x.
         """
         return torch.sigmoid(self.last(self.body(x).float()))

@@ -1,23 +1,23 @@
-"""Denoise images of any size in overlapping tiles, blended at every step."""
+"""Denoise images of any size in overlapping tiles that are blended at every step."""
 
 import torch
 from torch import Tensor
 
 from dkp_plugin.archs.image_prior import ImagePrior
 
-OVERLAP = 64  # pixels that neighbouring tiles share at least
+OVERLAP = 64  # minimum overlap of neighbouring tiles, in pixels
 
 
 def tile_starts(length: int, tile: int, overlap: int = OVERLAP) -> list[int]:
-    """Starts of tiles that cover ``length`` pixels, evenly spread, neighbours sharing at least ``overlap`` pixels.
+    """Starts of evenly spaced tiles that cover ``length`` pixels and overlap by at least ``overlap`` pixels.
 
     Args:
         length: Pixels to cover.
         tile: Length of a tile; a shorter image has one tile.
-        overlap: Smaller than ``tile``.
+        overlap: Minimum overlap, smaller than ``tile``.
 
     Returns:
-        Starts in ascending order; all tiles end within the image unless it is shorter than one.
+        Starts in ascending order. All tiles lie within the image unless the image is shorter than one tile.
     """
     if length <= tile:
         return [0]
@@ -26,19 +26,19 @@ def tile_starts(length: int, tile: int, overlap: int = OVERLAP) -> list[int]:
 
 
 def blending_window(length: int) -> Tensor:
-    """Weights (length,) of a tile's pixels: positive raised cosines, nearly 0 at the ends, where it knows least."""
+    """Weights (length,) of a tile's pixels: positive raised cosines, nearly 0 at the ends, which lack context."""
     return torch.hann_window(length + 2, periodic=False)[1:-1]
 
 
 class TiledPrior(ImagePrior):
-    """Image prior that works tile by tile; the tiles are cut from one noisy image, so that they share its noise.
+    """Image prior that denoises tile by tile; all tiles are cut from one noisy image and share its noise.
 
-    It processes one tile at a time, so that memory does not grow with the image.
+    It processes one tile at a time, so that the activations need no more memory for larger images.
 
     Args:
         net: The image prior.
         tile: Side of a tile in pixels.
-        overlap: Pixels that neighbours share at least.
+        overlap: Minimum overlap of neighbouring tiles in pixels.
     """
 
     def __init__(self, net: ImagePrior, tile: int, overlap: int = OVERLAP) -> None:

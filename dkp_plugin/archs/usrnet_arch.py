@@ -1,4 +1,4 @@
-"""USRNet (Zhang et al., CVPR 2020): half-quadratic splitting for a given kernel, unfolded and trained end to end."""
+"""USRNet (Zhang et al., CVPR 2020): unfolded half-quadratic splitting for a known kernel, trained end to end."""
 
 from collections.abc import Mapping
 from itertools import pairwise
@@ -22,11 +22,11 @@ class ResBlock(nn.Module):
 
 
 class ResUNet(nn.Module):
-    """The prior step: a UNet with residual blocks that denoises an image of known noise level.
+    """The prior step: a UNet with residual blocks that denoises at a given noise level.
 
     Args:
         num_feats: Channels of the four scales.
-        num_blocks: Residual blocks per scale and direction.
+        num_blocks: Residual blocks per scale in the encoder and in the decoder.
     """
 
     stride = 8
@@ -50,7 +50,7 @@ class ResUNet(nn.Module):
 
         Args:
             x: (B, 3, H, W) in [0, 1].
-            noise_level: (B or 1, 1, 1, 1), its standard deviation.
+            noise_level: Standard deviation of the noise, (B or 1, 1, 1, 1).
 
         Returns:
             (B, 3, H, W).
@@ -68,10 +68,10 @@ class ResUNet(nn.Module):
 
 
 class HyperParameters(nn.Module):
-    """Positive weights of the data steps and noise levels of the prior steps, from noise level and scale.
+    """Predicts the weights of the data steps and the noise levels of the prior steps, all positive.
 
     Args:
-        num_iter: Iterations n; there are 2 n numbers.
+        num_iter: Number n of iterations; the network predicts 2 n numbers.
         num_units: Units of the two hidden layers.
     """
 
@@ -92,18 +92,17 @@ class HyperParameters(nn.Module):
 
 
 class USRNetwork(nn.Module):
-    """Unfolding network of USRNet, under the parameter names of the released weights.
+    """Unfolding network of USRNet, with the parameter names of the released weights.
 
-    It starts from the LR image with its pixels repeated. Each iteration is the closed form of
-    :func:`~dkp_plugin.physics.degradation.data_step` and one pass of the ResUNet, which takes the place of the proximal
-    map of an image prior. The iterations share the ResUNet and differ in their hyper-parameters. The defaults are
-    those of USRNet-tiny.
+    It starts from the LR image enlarged by pixel repetition. Each iteration applies the closed form of
+    :func:`~dkp_plugin.physics.degradation.data_step`, then the ResUNet, which replaces the proximal map of an image
+    prior. All iterations share the ResUNet; their hyper-parameters differ. The defaults match USRNet-tiny.
 
     Args:
         num_iter: Iterations; the released networks have 6 (tiny) and 8.
-        num_feats: Channels of the ResUNet's four scales.
-        num_blocks: Its residual blocks per scale and direction.
-        num_units: Hidden units of the network of hyper-parameters.
+        num_feats: Channels of the four scales of the ResUNet.
+        num_blocks: Residual blocks of the ResUNet per scale in the encoder and in the decoder.
+        num_units: Hidden units of the hyper-parameter network.
     """
 
     def __init__(
@@ -118,13 +117,13 @@ class USRNetwork(nn.Module):
 
     @classmethod
     def from_weights(cls, weights: Mapping[str, Tensor]) -> 'USRNetwork':
-        """Build the network of the size that the weights have, and load them.
+        """Build a network whose sizes match the weights, and load them.
 
         Args:
-            weights: A state dict; the released ``usrnet_tiny.pth`` and ``usrnet.pth`` are two.
+            weights: A state dict, such as the released ``usrnet_tiny.pth`` or ``usrnet.pth``.
 
         Raises:
-            KeyError, RuntimeError: if these are not the weights of such a network.
+            KeyError, RuntimeError: if these are not weights of USRNet.
         """
         num_blocks = sum(name.startswith('p.m_body.') for name in weights) // 2
         ups = [weights[f'p.m_up{scale}.0.weight'].shape[:2] for scale in (1, 2, 3)]  # (coarse, fine)
@@ -138,8 +137,8 @@ class USRNetwork(nn.Module):
 
         Args:
             y: LR images, (B, 3, h, w) in [0, 1].
-            kernel: (B or 1, 1, K, K), used as a correlation like everywhere in this package. The paper convolves: its
-                kernel is ours turned by 180 degrees.
+            kernel: (B or 1, 1, K, K), used as a correlation as everywhere in this package. The paper convolves with
+                the same kernel rotated by 180 degrees.
             scale: Subsampling factor s.
             sigma: Standard deviation of the noise in y, in the units of [0, 1].
 

@@ -1,1 +1,1 @@
-"""The one road from an LR image to its result."""
+"""Restoration of an LR image, from alternation to checkpoints and tiles; every entry point runs it."""

@@ -1,4 +1,4 @@
-"""The loop of every system: estimator and restorer take turns, and each sees only what the other has made."""
+"""The loop of every method: estimator and restorer alternate, and each sees only the other's output."""
 
 import itertools
 import math
@@ -16,20 +16,20 @@ from dkp_plugin.host.interruption import stop_if_requested
 from dkp_plugin.physics.degradation import Degradation
 from dkp_plugin.restorers.base import Restorer
 
-ATTEMPTS = 2  # an optimisation that diverges starts once more, with other random numbers
-CHECK_INTERVAL = 10  # iterations between looks at the losses; on a GPU each look waits for the device
+ATTEMPTS = 2  # a diverged optimisation is repeated once, with other random numbers
+CHECK_INTERVAL = 10  # iterations between checks of the losses; on a GPU each check waits for the device
 
 
 @dataclass
 class AlternationResult:
-    """What an alternation found.
+    """The result of an alternation.
 
     Attributes:
         x: HR image, (1, C, s h, s w) in [0, 1].
         kernel: Kernel, (1, 1, K, K), non-negative, of sum 1.
-        expected_kernel_psnr: The estimator's own expectation of its kernel PSNR, in dB; None if it has none.
-        num_iter: Iterations that were run.
-        best_iter: Iteration after which ``x`` and ``kernel`` were taken.
+        expected_kernel_psnr: Kernel PSNR that the estimator expects, in dB; None if it provides no estimate.
+        num_iter: Number of iterations run.
+        best_iter: Iteration that produced ``x`` and ``kernel``.
         curve: A row every ``CHECK_INTERVAL`` iterations: ``iteration``, the losses by name and, with early stopping,
             the running ``variance``.
     """
@@ -44,7 +44,7 @@ class AlternationResult:
 
 @dataclass
 class _Loop:
-    """Everything that an iteration changes."""
+    """The state that an iteration changes."""
 
     estimator: KernelEstimator
     restorer: Restorer
@@ -57,15 +57,15 @@ class _Loop:
 def try_again(
     run: Callable[[int], AlternationResult], image_name: str, warn: Callable[[str], object] = lambda message: None
 ) -> AlternationResult:
-    """Run an optimisation, and repeat it while it diverges, ``ATTEMPTS`` times in all.
+    """Run an optimisation and repeat it if it diverges, up to ``ATTEMPTS`` runs in total.
 
     Args:
         run: Takes the number of the attempt, counted from 0, for :func:`~dkp_plugin.host.seeds.image_generator`.
-        image_name: For the messages.
-        warn: Receives a message for each attempt that is given up.
+        image_name: Name of the image, for messages.
+        warn: Receives a message for each attempt that is repeated.
 
     Raises:
-        DivergenceError: if every attempt ended in numbers that are not finite.
+        DivergenceError: if every attempt produced values that are not finite.
     """
     for attempt in itertools.count():
         try:
@@ -73,7 +73,7 @@ def try_again(
         except DivergenceError as error:
             if attempt + 1 == ATTEMPTS:
                 raise DivergenceError(f'{image_name}: {error}, in each of {ATTEMPTS} attempts') from None
-            warn(f'{image_name}: {error}; trying other random numbers')
+            warn(f'{image_name}: {error}; retrying with other random numbers')
 
 
 def alternate(
@@ -89,27 +89,27 @@ def alternate(
     checkpoint: Checkpoint | None = None,
     kernel_only: bool = False,
 ) -> AlternationResult:
-    """Estimate the image and the kernel behind one LR image.
+    """Estimate the HR image and the kernel of one LR image.
 
     Args:
-        estimator: Kernel estimator; reset here.
-        restorer: Image restorer; reset here.
-        lq: LR image, (1, C, h, w) in [0, 1]; all that is known.
+        estimator: Kernel estimator; this function resets it.
+        restorer: Image restorer; this function resets it.
+        lq: LR image, (1, C, h, w) in [0, 1].
         degradation: The forward model without its kernel.
         generator: The only source of random numbers.
-        num_iter: Iterations at most.
-        averaging: The result is the exponential average of the restorer's images with this decay; 0: the last one.
-        early_stopping: When to stop and which iteration to keep; by default the last of ``num_iter``.
-        on_iteration: Called with the number of iterations done, after each.
-        checkpoint: Saves the state of the loop; a loop that was interrupted resumes from it, with the same result.
-        kernel_only: Stop when the restorer no longer updates the kernel; the image is unfinished then.
+        num_iter: Maximum number of iterations.
+        averaging: Decay of the exponential average over the restorer's images that is returned; 0: the last image.
+        early_stopping: Decides when to stop and which iteration to keep; by default, iteration ``num_iter``.
+        on_iteration: Called after each iteration with the number of iterations done.
+        checkpoint: Saves the state of the loop; an interrupted loop resumes from it with the same result.
+        kernel_only: Stop once the restorer no longer updates the kernel; the image is then unfinished.
 
     Returns:
         The image and kernel of the best iteration.
 
     Raises:
         DivergenceError: if a loss or the result is not finite.
-        Interrupted: if the run was asked to stop; the checkpoint, if any, has saved the state.
+        Interrupted: if the run was asked to stop; the checkpoint, if given, has saved the state.
     """
     early_stopping = early_stopping or EarlyStopping()
     estimator.reset(lq, degradation, generator)
@@ -128,7 +128,7 @@ def alternate(
         is_last = iteration == num_iter or (kernel_only and not restorer.updates_kernel)
         if iteration % CHECK_INTERVAL == 0 or is_last:
             best.curve.append(_curve_row(iteration, losses, early_stopping.variance))
-            if early_stopping.is_best(iteration) or early_stopping.best_iter == 0:  # 0: no minimum yet, so the latest
+            if early_stopping.is_best(iteration) or early_stopping.best_iter == 0:  # 0: no minimum yet
                 best.x, best.kernel = loop.average / (1 - averaging**iteration), estimator().clone()
                 best.best_iter = iteration
         if on_iteration is not None:
@@ -137,7 +137,7 @@ def alternate(
             break
         if checkpoint is not None and checkpoint.is_due(iteration):
             checkpoint.save(iteration, loop)
-        stop_if_requested()  # where nothing is saved
+        stop_if_requested()  # reached without a checkpoint; ``save`` raises otherwise
     if not (best.x.isfinite().all() and best.kernel.isfinite().all()):
         raise DivergenceError('the result is not finite')
     best.expected_kernel_psnr = estimator.expected_psnr()

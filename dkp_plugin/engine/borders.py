@@ -1,11 +1,11 @@
-"""Surround an image by its mirror image, since the forward model is periodic and photographs are not."""
+"""Mirror padding for photographs, which do not have the periodic borders of the forward model."""
 
 import torch
 from torch import Tensor
 
 
 def mirror_border(image: Tensor, margin: int) -> Tensor:
-    """Surround (1, C, H, W) by its mirror image, the outermost pixels twice; ``margin`` at most H and W."""
+    """Pad (1, C, H, W) with its mirror image and repeat the edge pixels; ``margin`` is at most H and W."""
     for axis in (-2, -1):
         before, after = image.narrow(axis, 0, margin), image.narrow(axis, image.shape[axis] - margin, margin)
         image = torch.cat([before.flip(axis), image, after.flip(axis)], axis)

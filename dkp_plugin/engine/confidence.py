@@ -1,4 +1,4 @@
-"""What makes a result unreliable, seen in the LR image before the work and in the result after it."""
+"""Reasons why a result may be unreliable, from the LR image before the restoration and from the result after it."""
 
 import math
 from dataclasses import dataclass, field
@@ -8,23 +8,23 @@ from torch import Tensor
 from dkp_plugin.physics.jpeg import blockiness, compression_error
 from dkp_plugin.physics.noise import estimate_noise
 
-STRONG_NOISE = 4.0  # standard deviation, of 255
+STRONG_NOISE = 4.0  # standard deviation, out of 255
 LOW_QUALITY = 80  # of a JPEG file
-HIGH_BLOCKINESS = 0.3  # that of JPEG quality 60
-COMPRESSION_SHARE = 0.5  # the error of compression is not white: all of it gains less, and on some images loses
-FEW_PIXELS = 32  # to the shorter side
+HIGH_BLOCKINESS = 0.3  # blockiness at JPEG quality 60
+COMPRESSION_SHARE = 0.5  # the compression error is not white; a share of 1 gains less and worsens some images
+FEW_PIXELS = 32  # along the shorter side
 LOW_LR_PSNR = 35.0  # dB
-LOW_KERNEL_PSNR = 53.0  # dB expected; of the 18 images of BSD100 below it, 7 had kernels below 52 dB, of the others 5
+LOW_KERNEL_PSNR = 53.0  # dB; on BSD100, 7 of the 18 images below it had kernels below 52 dB, 5 of the others
 
 
 @dataclass(frozen=True)
 class Inspection:
-    """What the LR image itself shows.
+    """Properties of the LR image that affect the restoration.
 
     Attributes:
-        noise: Estimated standard deviation of its noise, of 255; 0 below 1.
-        jpeg_quality: Of a JPEG file, 1 to 100.
-        doubts: Reasons why an estimate of the kernel may be unreliable; empty if there are none.
+        noise: Estimated standard deviation of the noise, out of 255; 0 if it is below 1.
+        jpeg_quality: Quality of a JPEG file, 1 to 100; None for other files.
+        doubts: Reasons why the kernel estimate may be unreliable; empty if none are found.
     """
 
     noise: float
@@ -33,19 +33,19 @@ class Inspection:
 
     @property
     def error(self) -> float:
-        """Standard deviation, of 255, that ``noise: auto`` assumes: of noise, or a share of the compression error."""
+        """Standard deviation, out of 255, for ``noise: auto``: the noise, or if larger, half of the JPEG error."""
         quality = self.jpeg_quality
         return self.noise if quality is None else max(self.noise, COMPRESSION_SHARE * compression_error(quality))
 
 
 @dataclass(frozen=True)
 class Confidence:
-    """How far the result can be trusted.
+    """Confidence in a result.
 
     Attributes:
-        lr_psnr: PSNR in dB between the LR image and the result degraded again.
-        expected_kernel_psnr: The kernel PSNR in dB that the estimator expects; None if it has no estimate of it.
-        doubts: Reasons for a low confidence; empty if there are none.
+        lr_psnr: PSNR in dB between the degraded result and the LR image.
+        expected_kernel_psnr: Kernel PSNR that the estimator expects, in dB; None if it provides no estimate.
+        doubts: Reasons for a low confidence; empty if none are found.
     """
 
     lr_psnr: float
@@ -54,45 +54,44 @@ class Confidence:
 
     @property
     def is_low(self) -> bool:
-        """Whether there are doubts."""
+        """Whether ``doubts`` lists any reason."""
         return bool(self.doubts)
 
 
 def inspect(lq: Tensor, jpeg_quality: int | None = None) -> Inspection:
-    """Look for what misleads an estimate of the kernel.
+    """Check an LR image for properties that mislead kernel estimation.
 
     Args:
         lq: LR image, (1, C, h, w) in [0, 1].
-        jpeg_quality: Of a JPEG file.
+        jpeg_quality: Quality of a JPEG file, 1 to 100; None for other files.
     """
     noise, doubts = 255 * estimate_noise(lq), []
     if noise > STRONG_NOISE:
-        doubts.append(f'its noise is strong, about {noise:.1f} of 255')
+        doubts.append(f'strong noise, standard deviation about {noise:.1f} out of 255')
     if jpeg_quality is not None and jpeg_quality < LOW_QUALITY:
-        doubts.append(f'it is a JPEG file of quality about {jpeg_quality}')
+        doubts.append(f'JPEG compression, quality about {jpeg_quality}')
     elif jpeg_quality is None and blockiness(lq) > HIGH_BLOCKINESS:
-        doubts.append('it shows the blocks of JPEG compression')
+        doubts.append('visible JPEG blocks')
     if min(lq.shape[-2:]) < FEW_PIXELS:
-        doubts.append(f'it has few pixels, {lq.shape[-1]}x{lq.shape[-2]}')
+        doubts.append(f'few pixels, {lq.shape[-1]}x{lq.shape[-2]}')
     return Inspection(noise, jpeg_quality, doubts)
 
 
 def judge(y: Tensor, lq: Tensor, expected_kernel_psnr: float | None, noise: float) -> Confidence:
-    """Judge a result.
+    """Assess a result.
 
     Args:
-        y: The result degraded again, (1, C, h, w) in [0, 1].
-        lq: LR image, of the same shape.
-        expected_kernel_psnr: In dB, from the estimator, or None.
-        noise: Standard deviation of the noise that the method assumed, in the units of [0, 1]; the result does not
-            have to explain it.
+        y: The degraded result, (1, C, h, w) in [0, 1].
+        lq: LR image, (1, C, h, w) in [0, 1].
+        expected_kernel_psnr: Kernel PSNR that the estimator expects, in dB, or None.
+        noise: Standard deviation of the assumed noise, in the units of [0, 1]; the result need not explain this noise.
     """
     error = (y - lq).square().mean().item()
     lr_psnr = -10 * math.log10(max(error, 1e-10))
     unexplained = -10 * math.log10(max(error - noise**2, 1e-10))
     doubts = []
     if unexplained < LOW_LR_PSNR:
-        doubts.append(f'the result, degraded again, is only {lr_psnr:.1f} dB from the input')
+        doubts.append(f'degraded result differs from the input, PSNR only {lr_psnr:.1f} dB')
     if expected_kernel_psnr is not None and expected_kernel_psnr < LOW_KERNEL_PSNR:
-        doubts.append(f'the kernels that explain the input spread by {expected_kernel_psnr:.1f} dB')
+        doubts.append(f'uncertain kernel, expected PSNR only {expected_kernel_psnr:.1f} dB')
     return Confidence(lr_psnr, expected_kernel_psnr, doubts)

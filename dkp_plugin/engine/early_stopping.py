@@ -1,7 +1,7 @@
-"""Stop an over-fitting restorer without the truth: the variance of successive outputs (ES-WMV, arXiv 2112.06074).
+"""Stop an over-fitting restorer without ground truth, by the variance of its outputs (ES-WMV, arXiv 2112.06074).
 
-A deep image prior first fits structure, then noise. In between its output changes least, so the variance over the
-recent outputs has a minimum near the best image.
+A deep image prior first fits structure, then noise. Its output changes least in between, so the variance over recent
+outputs has a minimum near the best image.
 """
 
 from collections import deque
@@ -12,7 +12,7 @@ METHODS = ('off', 'wmv', 'emv')
 
 
 class WindowedVariance:
-    """Variance over a sliding window, the mean over pixels; keeps the window's images in memory."""
+    """Variance over a sliding window, averaged over pixels; keeps the images of the window in memory."""
 
     def __init__(self, window: int) -> None:
         self.window = window
@@ -47,13 +47,13 @@ class ExponentialVariance:
 
 
 class EarlyStopping:
-    """Watch the running variance of the outputs for its minimum.
+    """Find the minimum of the running variance of the outputs.
 
     Args:
         method: ``wmv``, variance over a window; ``emv``, exponential weights; ``off``, never stop.
-        window: Number of outputs that count; for ``emv``, the weights have the mean age of such a window.
-        patience: Stop after this many further iterations without a new minimum.
-        min_iter: Iterations before the first minimum may be taken.
+        window: Number of outputs in the window; for ``emv``, the weights have the same mean age as such a window.
+        patience: Stop after this many iterations without a new minimum.
+        min_iter: First iteration that may become a minimum.
 
     Raises:
         ValueError: for an unknown method.
@@ -70,12 +70,12 @@ class EarlyStopping:
         self.variance: Tensor | None = None
 
     def push(self, x: Tensor) -> None:
-        """Take note of the output of one iteration; nothing leaves the device."""
+        """Add the output of one iteration; nothing leaves the device."""
         if self.running is not None:
             self.variance = self.running.push(x)
 
     def is_best(self, iteration: int) -> bool:
-        """Whether the variance after ``iteration`` is the least so far; always true while stopping is off."""
+        """Whether the variance after ``iteration`` is the smallest so far; always true for the method ``off``."""
         if self.running is None:
             return True
         if self.variance is None or iteration < self.min_iter or self.variance.item() >= self.best_variance:
@@ -84,5 +84,5 @@ class EarlyStopping:
         return True
 
     def is_over(self, iteration: int) -> bool:
-        """Whether the minimum lies more than ``patience`` iterations back."""
+        """Whether the minimum is more than ``patience`` iterations old."""
         return self.best_variance < float('inf') and iteration - self.best_iter > self.patience

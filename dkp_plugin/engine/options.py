@@ -1,4 +1,4 @@
-"""The option file of a restoration: its blocks, and the estimator and restorers that they describe."""
+"""The blocks of a restoration's option file, and the estimator and restorers built from them."""
 
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal
@@ -17,22 +17,22 @@ MIN_TILE = 128  # HR pixels
 
 
 class DegradationOptions(BaseModel):
-    """Block ``degradation``: what is known of the forward model before an image is seen.
+    """Block ``degradation``: the forward model without its kernel.
 
-    ``border``: the forward model is periodic. ``mirror`` surrounds the image by its mirror image before the work and
-    cuts that off afterwards, as photographs need; ``periodic`` suits benchmarks, whose LR images were made that way.
+    ``border``: the forward model has periodic borders. ``mirror`` pads the image with its mirror image and crops the
+    result, which suits photographs; ``periodic`` suits benchmarks whose LR images were made with periodic borders.
     ``auto`` is ``mirror`` for the convention ``aligned`` and ``periodic`` for ``released``.
     """
 
     model_config = ConfigDict(extra='forbid')
     convention: Literal['aligned', 'released'] = 'aligned'
     kernel_size: int | Literal['auto'] = 'auto'
-    noise: NonNegativeFloat | Literal['auto'] = 0.0  # standard deviation, of 255
+    noise: NonNegativeFloat | Literal['auto'] = 0.0  # standard deviation, out of 255
     border: Literal['auto', 'periodic', 'mirror'] = 'auto'
 
 
 class AlternationOptions(BaseModel):
-    """Block ``alternation``: how long the loop runs and what it returns."""
+    """Block ``alternation``: the number of iterations and the averaging of their images."""
 
     model_config = ConfigDict(extra='forbid')
     num_iter: PositiveInt | None = None
@@ -40,9 +40,9 @@ class AlternationOptions(BaseModel):
 
 
 class FinalRestorerOptions(BaseModel):
-    """Block ``restorer``: a restorer that makes the final image with the kernel that the alternation found.
+    """Block ``restorer``: a restorer that computes the final image with the kernel from the alternation.
 
-    ``final`` is a restorer's name or, with options of its own, a block like ``network_g``.
+    ``final`` is the name of a restorer or, to set its options, a block like ``network_g``.
     """
 
     model_config = ConfigDict(extra='forbid')
@@ -57,7 +57,7 @@ class EarlyStoppingOptions(BaseModel):
     """Block ``early_stopping``; see :class:`dkp_plugin.engine.early_stopping.EarlyStopping`."""
 
     model_config = ConfigDict(extra='forbid')
-    # YAML reads a bare off as false.
+    # YAML reads an unquoted off as false.
     method: Annotated[Literal[METHODS], BeforeValidator(lambda value: 'off' if value is False else value)] = 'off'
     window: int = Field(default=50, ge=2)
     patience: PositiveInt = 200
@@ -65,12 +65,12 @@ class EarlyStoppingOptions(BaseModel):
 
 
 class PathOptions(BaseModel):
-    """Block ``path``: weights; the folders are added by ``parse_options``."""
+    """Block ``path``: weights; ``parse_options`` adds the folders."""
 
     model_config = ConfigDict(extra='forbid')
     pretrain_network_g: str | None = None
     strict_load_g: Literal[True] = True
-    resume_state: None = None  # BasicSR's examples have it; a test resumes from its records
+    resume_state: None = None  # allowed because BasicSR's examples have it; a test resumes from its records
     results_root: str | None = None
     log: str | None = None
     visualization: str | None = None
@@ -118,10 +118,10 @@ class BlindSROptions(BaseModel):
     is_train: bool = False
 
     def build_degradation(self) -> Degradation:
-        """The forward model; ``kernel_size: auto`` is the default of the scale, ``noise: auto`` is set for each image.
+        """The forward model; ``kernel_size: auto`` depends on the scale, ``noise: auto`` is estimated for each image.
 
         Raises:
-            OptionError: for values that contradict each other.
+            OptionError: for a value that is not allowed.
         """
         block = self.degradation
         size = default_kernel_size(self.scale) if block.kernel_size == 'auto' else block.kernel_size
@@ -133,12 +133,12 @@ class BlindSROptions(BaseModel):
 
     @property
     def mirrors_border(self) -> bool:
-        """Whether images are surrounded by their mirror image; see :class:`DegradationOptions`."""
+        """Whether images are padded with their mirror image; see :class:`DegradationOptions`."""
         block = self.degradation
         return block.border == 'mirror' or (block.border == 'auto' and block.convention == 'aligned')
 
     def build_early_stopping(self) -> EarlyStopping:
-        """A new watch over the outputs of one image."""
+        """Early stopping for one image."""
         return EarlyStopping(**self.early_stopping.model_dump())
 
 
@@ -146,8 +146,8 @@ def build_estimator(options: BlindSROptions, degradation: Degradation) -> Kernel
     """Build the kernel estimator of the block ``network_k``.
 
     Raises:
-        OptionError: for a mistake in the block.
-        UserError: for a degradation that the method does not support.
+        OptionError: if the block is invalid.
+        UserError: if the method does not support the degradation.
     """
     estimator = build_network(options.network_k, 'network_k', KernelEstimator)
     estimator.check(degradation)
@@ -158,18 +158,17 @@ def build_restorer(options: BlindSROptions) -> Restorer:
     """Build the restorer of the block ``network_g``; ``path: pretrain_network_g`` names its weights.
 
     Raises:
-        OptionError: for a mistake in the block, for weights that the restorer does not use, and for weights that cannot
-            be loaded.
+        OptionError: if the block is invalid, the restorer does not use weights, or the weights cannot be loaded.
     """
     path = options.path.pretrain_network_g
     return _build_with_weights(options.network_g, 'network_g', path, 'path: pretrain_network_g')
 
 
 def build_final_restorer(options: BlindSROptions) -> Restorer | None:
-    """Build the restorer of the block ``restorer``, if the file has one, with its weights.
+    """Build the restorer of the block ``restorer`` and load its weights; None if the file has no such block.
 
     Raises:
-        OptionError: as :func:`build_restorer`.
+        OptionError: see :func:`build_restorer`.
     """
     block = options.restorer
     if block is None:
@@ -186,24 +185,24 @@ def _build_with_weights(block: Mapping[str, Any], where: str, path: str | None, 
         except UserError as error:
             raise OptionError(f'{key}: {error}') from None
     elif path is not None:
-        raise OptionError(f'{key}: {path} is not used, {block["type"]} has no weights')
+        raise OptionError(f'{key}: {path} is not allowed: {block["type"]} has no weights')
     return restorer
 
 
 def count_steps(restorer: Restorer, num_iter: int | None, where: str) -> int:
-    """Number of steps of a restorer: its own or the option file's, exactly one of which must be set.
+    """Number of steps of a restorer; either the restorer or the option file must set it.
 
     Args:
-        restorer: The restorer; its ``num_iter`` is None where the option file decides.
-        num_iter: What the option file says.
-        where: Names the block in the message.
+        restorer: The restorer; its ``num_iter`` is None if the option file must set the number.
+        num_iter: The number in the option file, or None.
+        where: Name of the block for the message.
 
     Raises:
-        OptionError: if both or neither is set.
+        OptionError: if both or neither of them set it.
     """
     if (restorer.num_iter is None) == (num_iter is None):
         raise OptionError(
             f'{where}: num_iter: {num_iter} is not allowed: {type(restorer).__name__} '
-            + ('needs a number of iterations' if restorer.num_iter is None else 'sets it by its own options')
+            + ('needs a number of iterations' if restorer.num_iter is None else 'sets its own number of iterations')
         )
     return num_iter if restorer.num_iter is None else restorer.num_iter

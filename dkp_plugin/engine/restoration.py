@@ -1,4 +1,4 @@
-"""The one road from an LR image to its result, for option files and photographs alike."""
+"""Restoration of an LR image, shared by benchmarks and photographs."""
 
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -39,13 +39,13 @@ T = TypeVar('T')
 
 
 class Observer:
-    """Follows the restoration of an image; a subclass overrides what it wants to know."""
+    """Follows the restoration of an image; subclasses override the methods they need."""
 
     def inspected(self, inspection: Inspection) -> None:
-        """Called before the work, with what the LR image itself shows."""
+        """Called before the restoration, with the properties of the LR image."""
 
     def stepped(self, done: int, total: int) -> None:
-        """Called after each step, with the steps done and an upper bound of their number."""
+        """Called after each step, with the number of steps done and an upper bound of the total."""
 
     def iterated(self, iteration: int, look: Callable[[], tuple[Tensor, Tensor]]) -> None:
         """Called after each iteration of the alternation on the whole image.
@@ -56,23 +56,23 @@ class Observer:
         """
 
     def warned(self, message: str) -> None:
-        """Called with one line where something had to be repeated or done in another way."""
+        """Called with a one-line message when a step is repeated or done differently."""
 
 
 @dataclass(frozen=True)
 class Result:
-    """A restored image and what is known of it.
+    """A restored image with its kernel and diagnostics.
 
     Attributes:
         x: HR image, (1, C, s h, s w) in [0, 1].
         kernel: (1, 1, K, K), non-negative, of sum 1.
-        degradation: The forward model, with the noise that was assumed for this image.
-        inspection: What the LR image itself showed before the work.
-        confidence: How far to trust the result.
+        degradation: The forward model, with the noise assumed for this image.
+        inspection: Properties of the LR image.
+        confidence: Confidence in the result.
         num_iter: Iterations of the alternation.
-        best_iter: The iteration whose kernel was taken.
-        tile: Side of the tiles, in HR pixels, in which the image was restored; None: whole.
-        curve: Losses along the way; see :class:`~dkp_plugin.engine.alternation.AlternationResult`.
+        best_iter: The iteration that produced the kernel.
+        tile: Side of the tiles in HR pixels; None: the image was restored whole.
+        curve: Losses over the iterations; see :class:`~dkp_plugin.engine.alternation.AlternationResult`.
         seconds: Duration, including the time before an interruption.
     """
 
@@ -89,17 +89,17 @@ class Result:
 
 
 class Restoration:
-    """Restores one image after the other as one option file says.
+    """Restores images with the options of one option file.
 
     Args:
-        opt: Options of a file with ``model_type: BlindSRModel``; data sets and folders are not used.
+        opt: Options of a file with ``model_type: BlindSRModel``; data sets and folders are ignored.
         device: ``auto``, ``cpu``, ``cuda``, ``cuda:N``, ``mps``, or a device.
-        tile: Side of the tiles, in HR pixels, in which larger images are restored; ``auto``: 1024, or 768 if the
-            restorer has no tiles of its own; None: as ``tile`` in the options.
+        tile: Side, in HR pixels, of the tiles for larger images; ``auto``: 1024, or 768 if the restorer cannot tile
+            internally; None: the option ``tile``.
 
     Raises:
-        OptionError: for a mistake in the options.
-        UserError: for a file they name that cannot be used.
+        OptionError: if an option is invalid.
+        UserError: if a file that the options name cannot be used.
     """
 
     def __init__(
@@ -118,7 +118,7 @@ class Restoration:
             self.final_num_iter = count_steps(self.final_restorer, self.options.restorer.num_iter, 'restorer')
         tile = self.options.tile if tile is None else tile
         if tile != 'auto' and not (isinstance(tile, int) and tile >= MIN_TILE):
-            raise OptionError(f'tile: {tile!r} is not allowed: auto, or a number of at least {MIN_TILE}')
+            raise OptionError(f'tile: {tile!r} is not allowed; allowed: auto, or a number of at least {MIN_TILE}')
         last = self.final_restorer or self.restorer
         self.tile = AUTO_TILES[last.tiling] if tile == 'auto' else tile
         self.to(choose_device(device) if isinstance(device, str) else device)
@@ -143,19 +143,19 @@ class Restoration:
 
         Args:
             lq: LR image, (1, C, h, w) in [0, 1], C 1 or 3, at least 16x16 pixels.
-            name: File name without folder and suffix, from which, with the seed, all random numbers come.
-            jpeg_quality: 1 to 100, if the image comes from a JPEG file.
-            observer: Follows the work.
-            checkpoints: Where the state is saved, and from where an interrupted image resumes.
+            name: File name without folder and suffix; together with the seed it determines all random numbers.
+            jpeg_quality: Quality of a JPEG file, 1 to 100; None for other files.
+            observer: Follows the restoration.
+            checkpoints: Save the state; an interrupted image resumes from them.
 
         Raises:
-            ImageError: for an image that is too small, and if memory is too small even for small tiles.
-            DivergenceError: if every attempt ended in numbers that are not finite.
+            ImageError: if the image is too small, or if memory does not suffice even for small tiles.
+            DivergenceError: if every attempt produced values that are not finite.
             Interrupted: if the run was asked to stop; the checkpoints have saved the state.
         """
         observer, checkpoints = observer or Observer(), checkpoints or Checkpoints()
         self._check_size(lq, name)
-        # Image priors know noise that differs between the channels, so a gray image becomes three equal ones.
+        # Image priors expect noise that differs between the channels, so a gray image gets three identical channels.
         colour = lq.to(self.device).expand(-1, 3, -1, -1)
         inspection = inspect(colour, jpeg_quality)
         observer.inspected(inspection)
@@ -183,12 +183,12 @@ class Restoration:
 
     @property
     def margin(self) -> int:
-        """LR pixels of mirror image around an image: what the kernel reaches, and a little more."""
+        """Width of the mirrored border in LR pixels: the reach of the kernel plus 2; 0 for periodic borders."""
         reach = -(-self.degradation.kernel_size // (2 * self.degradation.scale))
         return reach + 2 if self.options.mirrors_border else 0
 
     def enlarge_alpha(self, alpha: Tensor) -> Tensor:
-        """Enlarge the alpha channel of an image bicubically, (1, 1, h, w) to (1, 1, s h, s w), both in [0, 1]."""
+        """Enlarge an alpha channel bicubically, (1, 1, h, w) to (1, 1, s h, s w), both in [0, 1]."""
         enlarged = self.degradation.enlarge(mirror_border(alpha, self.margin))
         return crop_border(enlarged, self.degradation.scale * self.margin).clamp(0, 1)
 
@@ -203,9 +203,9 @@ class Restoration:
 
 
 class _Job:
-    """One image in work: first the kernel is sought, then, where that leaves it unfinished, the image is restored.
+    """The restoration of one image: estimate the kernel, then restore the image if the first stage left it unfinished.
 
-    Each stage has checkpoints and attempts of its own, and starts again in smaller tiles if memory is short.
+    Each stage has its own checkpoints and attempts, and restarts with smaller tiles if it runs out of memory.
     """
 
     def __init__(
@@ -236,30 +236,30 @@ class _Job:
 
     @property
     def has_second_stage(self) -> bool:
-        """Whether the alternation finds the kernel only."""
+        """Whether the alternation only estimates the kernel."""
         return self.is_tiled or self.plan.final_restorer is not None
 
     @property
     def places(self) -> list[tuple[slice, slice]]:
-        """The tiles that are restored separately."""
+        """The tiles that are restored separately; empty if the image is restored whole or tiled internally."""
         if not self.is_tiled or self.last.tiling is not Tiling.DISCOURAGED:
             return []
         return tile_places(tuple(self.lq.shape[-2:]), self.tile, self.degradation.scale)
 
     @property
     def total(self) -> int:
-        """Steps of both stages, at most."""
+        """Maximum number of steps of both stages."""
         return self.plan.num_iter + self.has_second_stage * self.last_num_iter * max(len(self.places), 1)
 
     def run(self) -> tuple[AlternationResult, Tensor]:
-        """Find the kernel and restore the image, (1, 3, s h, s w)."""
+        """Estimate the kernel and restore the image, (1, 3, s h, s w)."""
         found = self._with_enough_memory(self._search)
         if not self.has_second_stage:
             return found, found.x
         return found, self._with_enough_memory(partial(self._finish, found.kernel))
 
     def _with_enough_memory(self, stage: Callable[[], T]) -> T:
-        """Run a stage, in smaller and smaller tiles while memory is short."""
+        """Run a stage; halve the tiles and repeat it when memory runs out."""
         while True:
             try:
                 return stage()
@@ -270,18 +270,18 @@ class _Job:
             if self.tile < MIN_TILE:
                 width, height = (side - 2 * self.degradation.scale * self.margin for side in reversed(self.size))
                 raise ImageError(f'{self.name}: {self.plan.device} has too little memory for {width}x{height} pixels')
-            self.observer.warned(f'{self.name}: out of memory; trying tiles of {self.tile} pixels')
+            self.observer.warned(f'{self.name}: out of memory; retrying with tiles of {self.tile} pixels')
             torch.cuda.empty_cache()  # does nothing without a GPU
 
     def _search(self) -> AlternationResult:
-        """Alternate on the whole image, or on the part of a large one from which most can be learned."""
+        """Alternate on the whole image, or on the most informative crop of a large one."""
         plan, lq = self.plan, self.lq
         if self.is_tiled:
             lq = most_informative_crop(lq, self.tile // self.degradation.scale)
         return self._alternate('search', plan.estimator, plan.restorer, lq, 0, kernel_only=self.has_second_stage)
 
     def _finish(self, kernel: Tensor) -> Tensor:
-        """Restore the image with the kernel that was found."""
+        """Restore the image with the estimated kernel."""
         start = self.plan.num_iter
 
         def restore(stage: str, lq: Tensor, done: int) -> Tensor:
@@ -299,7 +299,7 @@ class _Job:
 
     @contextmanager
     def _tiled(self) -> Iterator[None]:
-        """Let the last restorer work in its own tiles, if the image is large and it can."""
+        """Make the last restorer tile internally if the image is large and the restorer supports it."""
         if self.is_tiled and self.last.tiling is Tiling.SUPPORTED:
             self.last.tile = even_tile(self.size, self.tile)
         try:
@@ -316,9 +316,9 @@ class _Job:
         done: int,
         kernel_only: bool = False,
     ) -> AlternationResult:
-        """Run one alternation: from its checkpoint, and with other random numbers if it diverges."""
+        """Run one alternation, resuming from its checkpoint and repeating it if it diverges."""
         options, is_search = self.plan.options, estimator is self.plan.estimator
-        # A final restorer has no averaging and no early stopping: these belong to the alternation.
+        # Averaging and early stopping are options of the alternation, not of the final restorer.
         is_final = restorer is self.plan.final_restorer
         num_iter = self.plan.final_num_iter if is_final else self.plan.num_iter
         crop = partial(crop_border, margin=self.degradation.scale * self.margin)
@@ -333,7 +333,7 @@ class _Job:
             checkpoint = self.checkpoints.open(stage + tile + attempt, self.plan.device)
             if (saved := checkpoint.result()) is not None:
                 return AlternationResult(**saved)
-            with torch.enable_grad():  # BasicSR validates without gradients; here the optimisation is the test
+            with torch.enable_grad():  # BasicSR validates without gradients, but this test optimises networks
                 result = alternate(
                     estimator,
                     restorer,

@@ -1,12 +1,12 @@
-"""Take the state of an estimator, a restorer or anything that iterates, and put it back into another process.
+"""Save the state of an estimator, a restorer or any iterating object, and restore it in another process.
 
-The other process builds and resets the object with the same options, image and random numbers, so that only what
-iterations change has to travel: tensors, numbers, optimisers and generators, wherever they are within the object. No
-method needs code of its own for this. A snapshot holds plain values and tensors, so ``torch.load`` reads it with
+The other process builds and resets the object with the same options, image and random numbers. The snapshot therefore
+holds only what iterations change: tensors, numbers, optimisers and generators, at any depth of the object. Methods need
+no code for this. A snapshot consists of plain values and tensors, so ``torch.load`` reads it with
 ``weights_only=True``.
 
-What an object must not do to be restored: change a trained network whose parameters all have ``requires_grad=False``,
-or keep a tensor with a graph that it could not make again; such a cache comes back as None.
+For this to work, an object must not change a trained network whose parameters all have ``requires_grad=False``. It may
+cache a tensor with a graph only if it can recompute it; such a cache is restored as None.
 """
 
 import sys
@@ -21,18 +21,18 @@ from torch import Tensor, nn
 from dkp_plugin.estimators.base import KernelEstimator
 from dkp_plugin.restorers.base import Restorer
 
-UNCHANGED = '__unchanged__'  # stands for what no iteration changes: trained networks, functions, devices
-NAMED_TUPLE = '__named_tuple__'  # key of its class
+UNCHANGED = '__unchanged__'  # replaces values that no iteration changes: trained networks, functions, devices
+NAMED_TUPLE = '__named_tuple__'  # key for the class of a named tuple
 
 
 def take(value: Any) -> Any:
-    """The state of a value.
+    """Take the state of a value.
 
     Args:
-        value: An object; it is not changed, and its state shares no memory with it.
+        value: An object. It stays unchanged and shares no memory with its state.
 
     Returns:
-        Dictionaries, lists, tensors, numbers and texts.
+        Dictionaries, lists, tensors, numbers and strings.
     """
     match value:
         case None | bool() | int() | float() | str():
@@ -55,15 +55,16 @@ def take(value: Any) -> Any:
 
 
 def put(value: Any, state: Any) -> Any:
-    """Put a state into a value of the same build.
+    """Restore a state into a value of the same structure.
 
     Args:
-        value: The object, as after its reset; it is changed where it can be, so that whoever else holds a part of it,
-            as an optimiser holds parameters, holds the restored one.
-        state: What :func:`take` returned for its twin.
+        value: The object after its reset. It is changed in place if possible, so that other references to its parts,
+            such as an optimiser's parameters, see the restored values.
+        state: What :func:`take` returned for the corresponding object.
 
     Returns:
-        The restored value, for the owner to keep: ``value`` itself unless it is a tensor, a number, a text or a list.
+        The restored value, which the caller must store: ``value`` itself unless it is a tensor, a number, a string or a
+        list.
     """
     if isinstance(state, str) and state == UNCHANGED:
         return value
@@ -101,7 +102,7 @@ def _take_tensor(tensor: Tensor) -> Any:
 
 
 def _put_parameter(parameter: Tensor, state: Mapping[str, Tensor | None]) -> Tensor:
-    """Gradients are part of the state: a method may gather them over several steps."""
+    """Restore a parameter with its gradient, which a method may accumulate over several steps."""
     with torch.no_grad():
         parameter.copy_(state['value'])
     parameter.grad = state['grad']
@@ -109,7 +110,7 @@ def _put_parameter(parameter: Tensor, state: Mapping[str, Tensor | None]) -> Ten
 
 
 def _rebuild(state: Any) -> Any:
-    """A value that was not there after the reset; lists and named tuples are all the containers it may have."""
+    """Rebuild a value that the reset did not create; its only containers can be lists and named tuples."""
     if isinstance(state, list):
         return [_rebuild(entry) for entry in state]
     if not (isinstance(state, Mapping) and NAMED_TUPLE in state):
@@ -117,7 +118,7 @@ def _rebuild(state: Any) -> Any:
     module, name = state[NAMED_TUPLE]
     kind = getattr(sys.modules.get(module), name, None)
     if not (isinstance(kind, type) and issubclass(kind, tuple) and hasattr(kind, '_fields')):
-        raise ValueError(f'{module}.{name} is no named tuple')  # and is not called, whatever it is
+        raise ValueError(f'{module}.{name} is not a named tuple')  # never call an arbitrary object of a file
     return kind(*_rebuild(state['fields']))
 
 

@@ -1,4 +1,4 @@
-"""Large images: the kernel from their most informative part, the image in overlapping tiles."""
+"""Crops and overlapping tiles of large images."""
 
 from collections.abc import Callable
 
@@ -12,17 +12,17 @@ Place = tuple[slice, slice]  # rows and columns of an LR image
 
 
 def is_out_of_memory(error: BaseException) -> bool:
-    """Whether an error says that memory ran out; PyTorch has a class for that on the GPU only."""
+    """Whether an error means that memory ran out; PyTorch has an error class for this only on GPUs."""
     on_cpu = isinstance(error, RuntimeError) and 'DefaultCPUAllocator' in str(error)
     return isinstance(error, torch.OutOfMemoryError | MemoryError) or on_cpu
 
 
 def most_informative_crop(lq: Tensor, side: int) -> Tensor:
-    """The square that has the most edges, measured by its mean squared gradient.
+    """Crop the square with the most edges, measured by the mean squared gradient.
 
     Args:
         lq: Image, (1, C, h, w).
-        side: Side of the square in pixels; where the image is smaller, its own.
+        side: Side of the square in pixels; a smaller image is kept in full along that side.
 
     Returns:
         (1, C, at most side, at most side).
@@ -64,7 +64,7 @@ def blend_tiles(restore: Callable[[int, Tensor], Tensor], lq: Tensor, places: li
     """Restore tiles one by one and blend them by raised cosines.
 
     Args:
-        restore: Takes the number of a tile and its part of the LR image, returns its part of the HR image.
+        restore: Takes the index of a tile and its part of the LR image; returns its part of the HR image.
         lq: LR image, (1, C, h, w) in [0, 1].
         places: See :func:`tile_places`.
         scale: Scale factor s.

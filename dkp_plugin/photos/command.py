@@ -241,7 +241,7 @@ class _Worker:
             tqdm.write(f'failed: {record["error"]}', file=sys.stderr)
         elif not self.arguments.quiet and not self.arguments.json:
             doubts = record['inspection']['doubts'] + record['confidence']['doubts']
-            confidence = f'low, since {"; ".join(doubts)}' if doubts else 'good'
+            confidence = f'low ({"; ".join(doubts)})' if doubts else 'good'
             size = f'{record["width"]}x{record["height"]}'
             done = 'skipped, finished before' if record['status'] == 'skipped' else format_seconds(record['seconds'])
             tqdm.write(f'{record["input"]} -> {record["outputs"][0]}, {size}, {done}, confidence {confidence}')

@@ -1,1 +1,1 @@
-"""How LR images come about: forward model, kernels, noise, evidence; pure functions and immutable operators."""
+"""How LR images are formed: forward model, kernels, noise and evidence, as pure functions and immutable operators."""

@@ -1,16 +1,16 @@
 """The forward model of blind super-resolution: y = (x correlated with k) subsampled by s.
 
-One place states the convention that everything else relies on:
+The rest of the package relies on these conventions:
 
 - The blur is a *correlation*, as in :func:`torch.nn.functional.conv2d`: the kernel is not flipped.
-- The kernel has odd size K and is anchored at index K // 2; the image is continued periodically.
-- Of the blurred image, pixels 0, s, 2s, ... are kept.
+- The kernel has odd size K and is anchored at index K // 2. Borders are periodic.
+- Subsampling keeps pixels 0, s, 2s, ... of the blurred image.
 
-In symbols, ``y[i] = sum_m k[m] x[s i + m - K // 2]``. Where the centre of mass of k sits inside its grid is the
-matter of ``kernels.py``.
+In symbols, ``y[i] = sum_m k[m] x[s i + m - K // 2]``. ``kernels.py`` defines where the centre of mass of k lies in
+its grid.
 
-Every function broadcasts over the batch: images (B, C, H, W) meet kernels (L, 1, K, K) where B == L, or where
-one of them is 1. One image and L kernels therefore cost one convolution with L output channels.
+Every function broadcasts over the batch: it takes images (B, C, H, W) and kernels (L, 1, K, K) with B == L, or with
+one of them equal to 1. One image and L kernels therefore cost one convolution with L output channels.
 """
 
 from dataclasses import dataclass
@@ -22,11 +22,11 @@ from torch import Tensor
 from dkp_plugin.physics.kernels import CONVENTIONS, check_kernel_size, cubic_kernel, kernel_centre
 
 SCALES = (2, 3, 4, 8)
-ROUNDING_VARIANCE = 2e-6  # between that of rounding, (1 / 255)^2 / 12, and the square error of cutting off, a third
+ROUNDING_VARIANCE = 2e-6  # between the errors of rounding, (1 / 255)^2 / 12, and of truncation, (1 / 255)^2 / 3
 
 
 def _correlate(x: Tensor, kernel: Tensor, stride: int) -> Tensor:
-    """Correlate (B, C, H, W) with (L, 1, K, K), periodic border, keeping every stride-th pixel."""
+    """Correlate (B, C, H, W) with (L, 1, K, K) under periodic borders; keep every stride-th pixel."""
     batch, pad = x.shape[0], kernel.shape[-1] // 2
     if kernel.shape[-1] % 2 == 0:
         raise ValueError(f'kernel size {kernel.shape[-1]} is not odd')
@@ -38,7 +38,7 @@ def _correlate(x: Tensor, kernel: Tensor, stride: int) -> Tensor:
         raise ValueError(f'a batch of {batch} images needs 1 or {batch} kernels, got {kernel.shape[0]}')
     x = F.pad(x, (pad,) * 4, mode='circular')
     kernel = kernel.expand(max(batch, kernel.shape[0]), -1, -1, -1)
-    # Channels move to the batch axis: all of them share the kernel of their image, which is a group of its own.
+    # Channels move to the batch axis because they share the kernel of their image; each image becomes a group.
     return F.conv2d(x.transpose(0, 1), kernel, stride=stride, groups=batch).transpose(0, 1)
 
 
@@ -54,13 +54,13 @@ def degrade(x: Tensor, kernel: Tensor, scale: int) -> Tensor:
         LR images, (max(B, L), C, H / s, W / s), in the units of x.
 
     Raises:
-        ValueError: if the kernel is even or larger than the image, or the batch sizes do not fit.
+        ValueError: if the kernel size is even or exceeds the image, or if the batch sizes do not match.
     """
     return _correlate(x, kernel, scale)
 
 
 def degrade_adjoint(y: Tensor, kernel: Tensor, scale: int) -> Tensor:
-    """Insert zeros and convolve: the adjoint of :func:`degrade` for the same kernel.
+    """Insert zeros and convolve: the adjoint of :func:`degrade`.
 
     Args:
         y: LR images, (B, C, h, w).
@@ -71,7 +71,7 @@ def degrade_adjoint(y: Tensor, kernel: Tensor, scale: int) -> Tensor:
         HR images, (max(B, L), C, s h, s w), with <A x, y> = <x, A_adjoint y>.
 
     Raises:
-        ValueError: if the kernel is even or larger than the HR image, or the batch sizes do not fit.
+        ValueError: if the kernel size is even or exceeds the HR image, or if the batch sizes do not match.
     """
     zero_inserted = y.new_zeros(*y.shape[:2], y.shape[2] * scale, y.shape[3] * scale)
     zero_inserted[..., ::scale, ::scale] = y
@@ -91,11 +91,11 @@ def kernel_to_otf(kernel: Tensor, size: tuple[int, int]) -> Tensor:
     kernel_size = kernel.shape[-1]
     padded = F.pad(kernel, (0, size[1] - kernel_size, 0, size[0] - kernel_size))
     centred = padded.roll((-(kernel_size // 2),) * 2, dims=(-2, -1))
-    return torch.fft.fft2(centred).conj()  # the conjugate, since A correlates
+    return torch.fft.fft2(centred).conj()  # conjugated because A correlates
 
 
 def aliased_power(spectrum: Tensor, scale: int) -> Tensor:
-    """Mean of an HR power spectrum over the s * s frequencies that alias onto each LR frequency.
+    """Average an HR power spectrum over the s * s frequencies that alias onto each LR frequency.
 
     Args:
         spectrum: (..., H, W), real, on the grid of :func:`torch.fft.fft2`.
@@ -113,8 +113,8 @@ def data_step(
 ) -> Tensor:
     """Closed form of ``argmin_x ||A(x, k) - y||^2 + alpha ||x - z||^2`` (Zhao et al., TIP 2016).
 
-    Written with the innovation y - A z: ``x = z + V A_adjoint (A V A_adjoint + alpha)^-1 (y - A z)``, where
-    A V A_adjoint is diagonal in the Fourier basis of the LR grid; V = 1 unless a spectrum is given.
+    In terms of the innovation y - A z, it is ``x = z + V A_adjoint (A V A_adjoint + alpha)^-1 (y - A z)``.
+    A V A_adjoint is diagonal in the Fourier basis of the LR grid; V = 1 without a spectrum.
 
     Args:
         z: Prior HR images, (B, C, H, W).
@@ -122,32 +122,32 @@ def data_step(
         kernel: Blur kernels, (L, 1, K, K); B == L or either is 1.
         scale: Subsampling factor s.
         alpha: Weight of the prior, positive; a number or a tensor that broadcasts to (max(B, L), 1, 1, 1).
-        spectrum: V(f), (H, W), positive, on the grid of :func:`torch.fft.fft2`: the spectrum of the error of z, by
-            whose inverse the distance to z is then measured, frequency by frequency.
+        spectrum: V(f), (H, W), positive, on the grid of :func:`torch.fft.fft2`: the spectrum of the error of z. Its
+            inverse weights the distance to z at each frequency.
 
     Returns:
         The minimisers, (max(B, L), C, H, W).
     """
     otf = kernel_to_otf(kernel, z.shape[-2:])
-    spread = otf.conj() if spectrum is None else otf.conj() * spectrum  # V A_adjoint, once zeros are inserted
+    spread = otf.conj() if spectrum is None else otf.conj() * spectrum  # V A_adjoint after zero insertion
     eigenvalues = aliased_power((spread * otf).real, scale)
     innovation = torch.fft.fft2(y - degrade(z, kernel, scale)) / (eigenvalues + alpha)
-    zero_inserted = innovation.repeat(1, 1, scale, scale)  # as a spectrum
+    zero_inserted = innovation.repeat(1, 1, scale, scale)  # inserting zeros repeats the spectrum
     return z + torch.fft.ifft2(spread * zero_inserted).real
 
 
 @dataclass(frozen=True)
 class Degradation:
-    """What is known of the forward model before an image is seen; the kernel itself is not.
+    """The known part of the forward model: everything except the kernel.
 
     Args:
         scale: Subsampling factor, one of 2, 3, 4, 8.
         kernel_size: Odd K of the kernel grid, at least 3.
-        convention: Where the centre of mass of the kernel sits, a key of ``kernels.CONVENTIONS``.
-        noise: Standard deviation of the noise in the LR image, in the units of [0, 1], besides the rounding.
+        convention: Convention for the kernel's centre of mass, one of ``kernels.CONVENTIONS``.
+        noise: Standard deviation of the noise in the LR image, in the units of [0, 1], without the rounding error.
 
     Raises:
-        ValueError: naming the field, the value and the allowed values.
+        ValueError: for a value that is not allowed; the message names the field, the value and the allowed values.
     """
 
     scale: int
@@ -166,12 +166,12 @@ class Degradation:
 
     @property
     def noise_variance(self) -> float:
-        """Variance of an LR value about A(x): noise, and rounding to 8 bits in one way or another."""
+        """Variance of an LR value about A(x): the noise plus the error of rounding or truncating to 8 bits."""
         return self.noise**2 + ROUNDING_VARIANCE
 
     @property
     def centre(self) -> float:
-        """Index (row and column alike, counted from 0) where the kernel's centre of mass belongs."""
+        """Index of the kernel's centre of mass, the same for row and column, counted from 0."""
         return kernel_centre(self.kernel_size, self.scale, self.convention)
 
     def A(self, x: Tensor, kernel: Tensor) -> Tensor:
@@ -183,7 +183,7 @@ class Degradation:
         return degrade_adjoint(y, kernel, self.scale)
 
     def enlarge(self, y: Tensor) -> Tensor:
-        """Bicubic enlargement of LR images, on the HR grid to which the convention relates them.
+        """Enlarge LR images bicubically, on the HR grid of the convention.
 
         Args:
             y: (B, C, h, w).
@@ -191,7 +191,7 @@ class Degradation:
         Returns:
             (B, C, s h, s w), periodic at the borders.
         """
-        kernel_size = 5 * self.scale + (self.scale + 1) % 2  # holds the cubic wherever the convention puts its centre
+        kernel_size = 5 * self.scale + (self.scale + 1) % 2  # large enough for the cubic under every convention
         cubic = cubic_kernel(self.scale, kernel_size, kernel_centre(kernel_size, self.scale, self.convention))
         return self.scale**2 * self.A_adjoint(y, cubic.to(y))
 

@@ -1,9 +1,9 @@
 """The evidence of the innovation: how well a kernel explains an LR image, given an imperfect HR estimate.
 
-The HR estimate z carries an error e = x - z. Under a kernel k the innovation is ``r_k = y - A(z, k) = A(e, k) + n``:
-how much of the error reaches it depends on the kernel, so the squared innovations of two kernels cannot be compared as
-they are. With e Gaussian of stationary spectrum v V(f) and n white of variance sigma^2, the innovation is Gaussian,
-too, and its covariance is diagonal in the Fourier basis of the LR grid, with the entries
+The HR estimate z has an error e = x - z. Under a kernel k the innovation is ``r_k = y - A(z, k) = A(e, k) + n``. The
+kernel determines how much of the error reaches the innovation, so the squared innovations of two kernels are not
+directly comparable. If e is Gaussian with stationary spectrum v V(f) and n is white with variance sigma^2, the
+innovation is also Gaussian. Its covariance is diagonal in the Fourier basis of the LR grid, with the entries
 
     S_k(f) = v G_k(f) + sigma^2,    G_k(f) = mean over the s * s aliases a of |K(f + a)|^2 V(f + a).
 
@@ -11,8 +11,8 @@ Twice its negative log-likelihood per LR frequency, without constants, is
 
     J(k) = mean_f [ |R_k(f)|^2 / S_k(f) + log S_k(f) ].
 
-``docs/evidence.md`` derives it. All transforms are unitary. Since images are real, half of the frequencies say it all,
-and since S_k is smooth, so do averages over bins of frequencies: :class:`FrequencyGrid`.
+``docs/evidence.md`` derives it. All transforms are unitary. Images are real, so half of the frequencies suffice; S_k is
+smooth, so averages over frequency bins suffice: :class:`FrequencyGrid`.
 """
 
 import math
@@ -22,31 +22,31 @@ from torch import Tensor
 
 from dkp_plugin.physics.degradation import degrade
 
-PROFILE_STEPS = 4  # fixed-point steps for the variance of the error, which start from a good guess
+PROFILE_STEPS = 4  # few fixed-point steps suffice: the variance of the error starts from a good guess
 MIN_VARIANCE = 1e-8
-MAX_BINS = 32  # of the LR frequencies in each direction: what a kernel of 19 pixels lets pass is smooth at this width
+MAX_BINS = 32  # LR frequency bins per direction; the transfer function of a 19-pixel kernel is smooth at this width
 
 
 class FrequencyGrid:
-    """The frequencies of LR images, in bins where there are many, and the HR frequencies that alias onto each.
+    """The frequencies of LR images, binned if there are many, and the HR frequencies that alias onto each.
 
     Args:
-        lq: LR image, (..., h, w), whose size, device and precision count.
+        lq: LR image, (..., h, w); only its size, device and dtype are used.
         scale: Subsampling factor s.
-        max_bins: Bins m of the vertical frequencies, at most; of the horizontal ones, of which half suffice, at most
-            m // 2 + 1. With as many bins as frequencies nothing is averaged.
+        max_bins: Maximum number m of bins for the vertical frequencies. The horizontal ones have at most m // 2 + 1
+            bins, since half of them suffice. With as many bins as frequencies, nothing is averaged.
 
     Attributes:
         rows: Vertical frequencies of the bins and their s - 1 aliases, in cycles per HR pixel, (s m,): all bins of the
-            first alias, then those of the second, and so on.
-        columns: Horizontal frequencies likewise, (s n,).
+            first alias, then all bins of the second, and so on.
+        columns: Horizontal frequencies in the same order, (s n,).
     """
 
     def __init__(self, lq: Tensor, scale: int, max_bins: int = MAX_BINS) -> None:
         height, width = lq.shape[-2:]
         vertical = torch.fft.fftfreq(height, dtype=torch.float64)
         horizontal = torch.arange(width // 2 + 1, dtype=torch.float64) / width
-        # Of two frequencies f and -f only one is there, but for 0 and, where the width is even, the highest.
+        # Only one of f and -f is stored, except for 0 and, if the width is even, the highest frequency.
         share = torch.where((horizontal == 0) | (horizontal == 0.5), 0.5, 1.0).double()
         row_bins, row_weights = _bins(vertical, torch.ones_like(vertical), max_bins)
         column_bins, column_weights = _bins(horizontal, share, max_bins // 2 + 1)
@@ -58,16 +58,16 @@ class FrequencyGrid:
         )
 
     def bin(self, power: Tensor) -> Tensor:
-        """Averages over the bins, (L, m, n), of the frequencies of :func:`torch.fft.rfft2`, (L, h, w // 2 + 1)."""
+        """Average the frequencies of :func:`torch.fft.rfft2`, (L, h, w // 2 + 1), over the bins: (L, m, n)."""
         return self.row_bins @ power @ self.column_bins.T
 
     def mean(self, values: Tensor) -> Tensor:
-        """Mean over all frequencies, (L,), of values in the bins, (L, m, n)."""
+        """Average binned values, (L, m, n), over all frequencies: (L,)."""
         return (values * self.weights).sum((-2, -1))
 
 
 def _bins(frequencies: Tensor, share: Tensor, max_bins: int) -> tuple[Tensor, Tensor]:
-    """The matrix that averages over bins of neighbouring frequencies, (bins, F), and the share of each bin, (bins,)."""
+    """The matrix that averages over bins of neighbouring frequencies, (bins, F), and the weight of each, (bins,)."""
     num = min(len(frequencies), max_bins)
     order = frequencies.argsort()
     matrix = torch.zeros(num, len(frequencies), dtype=torch.float64)
@@ -77,19 +77,19 @@ def _bins(frequencies: Tensor, share: Tensor, max_bins: int) -> tuple[Tensor, Te
 
 
 def _aliases(frequencies: Tensor, scale: int) -> Tensor:
-    """HR frequencies, between -1/2 and 1/2, that alias onto LR frequencies in cycles per LR pixel: (F,) to (s * F,)."""
+    """Map frequencies in cycles per LR pixel, (F,), to the HR frequencies that alias onto them, (s * F,)."""
     aliases = (frequencies + torch.arange(scale).unsqueeze(1)).flatten() / scale
     return (aliases + 0.5).remainder(1) - 0.5
 
 
 def innovation_power(z: Tensor, lq: Tensor, kernels: Tensor, grid: FrequencyGrid) -> Tensor:
-    """Power |R_k(f)|^2 of the innovation of each kernel, averaged over the channels and over the bins.
+    """Power |R_k(f)|^2 of the innovation of each kernel, averaged over channels and bins.
 
     Args:
         z: HR estimate, (1, C, s h, s w).
         lq: LR image, (1, C, h, w).
         kernels: (L, 1, K, K).
-        grid: The frequencies.
+        grid: The frequency grid.
 
     Returns:
         (L, m, n).
@@ -99,17 +99,17 @@ def innovation_power(z: Tensor, lq: Tensor, kernels: Tensor, grid: FrequencyGrid
 
 
 def error_gain(kernels: Tensor, spectra: Tensor, grid: FrequencyGrid) -> Tensor:
-    """Power G_k(f) that an error of a given spectrum leaves in the LR image of each kernel.
+    """Power G_k(f) in the LR image of an error with a given spectrum, for each kernel.
 
     Args:
         kernels: (L, 1, K, K).
         spectra: V at the frequencies ``grid.rows`` and ``grid.columns``, (N, s m, s n); N is L, or 1 for all kernels.
-        grid: The frequencies.
+        grid: The frequency grid.
 
     Returns:
         (L, m, n).
     """
-    # The kernel is small, so products with its rows and columns are cheaper than an FFT of the size of the image.
+    # The kernel is small, so products with its rows and columns are cheaper than an image-sized FFT.
     pixels = torch.arange(kernels.shape[-1], device=kernels.device)
     vertical, horizontal = (2 * math.pi * f.unsqueeze(1) * pixels for f in (grid.rows, grid.columns))
     columns = torch.cat([kernels.squeeze(1) @ part.T for part in (horizontal.cos(), horizontal.sin())], dim=1)
@@ -120,13 +120,13 @@ def error_gain(kernels: Tensor, spectra: Tensor, grid: FrequencyGrid) -> Tensor:
 
 
 def profile_variance(power: Tensor, gain: Tensor, noise_variance: float, grid: FrequencyGrid) -> Tensor:
-    """The error variance v under which the innovation of each kernel is most likely.
+    """The error variance v that maximises the likelihood of the innovation of each kernel.
 
     Args:
         power: |R_k(f)|^2, (L, m, n).
-        gain: G_k(f), of the same shape.
+        gain: G_k(f), (L, m, n).
         noise_variance: sigma^2 of the LR image, positive.
-        grid: The frequencies.
+        grid: The frequency grid.
 
     Returns:
         (L,), at least 1e-8: the fixed point of v = v mean(|R|^2 G / S^2) / mean(G / S), where dJ/dv = 0.
@@ -143,21 +143,21 @@ def profile_variance(power: Tensor, gain: Tensor, noise_variance: float, grid: F
 def negative_log_evidence(
     z: Tensor, lq: Tensor, kernels: Tensor, spectra: Tensor, noise_variance: float, grid: FrequencyGrid
 ) -> Tensor:
-    """J(k) of each kernel, with the variance of the error profiled out; lower is better.
+    """J(k) of each kernel with the error variance profiled out; lower is better.
 
     Args:
         z: HR estimate, (1, C, s h, s w), not yet made consistent with any kernel.
         lq: LR image, (1, C, h, w).
         kernels: (L, 1, K, K).
         spectra: V(f) of the error of z up to a factor, as for :func:`error_gain`.
-        noise_variance: sigma^2 of the LR image, positive; rounding to 8 bits alone leaves 1.3e-6.
-        grid: The frequencies of the LR image.
+        noise_variance: sigma^2 of the LR image, positive; rounding to 8 bits alone contributes 1.3e-6.
+        grid: The frequency grid of the LR image.
 
     Returns:
         (L,). Differentiable in ``kernels``.
     """
     power, gain = innovation_power(z, lq, kernels, grid), error_gain(kernels, spectra, grid)
-    # At its minimum over v, J does not change with v to first order, so the gradient need not pass through v.
+    # At the minimum over v, J is stationary in v, so no gradient needs to flow through v.
     variance = profile_variance(power.detach(), gain.detach(), noise_variance, grid).view(-1, 1, 1)
     innovation_variance = variance * gain + noise_variance
     return grid.mean(power / innovation_variance + innovation_variance.log())

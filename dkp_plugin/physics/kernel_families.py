@@ -1,7 +1,7 @@
-"""Families that random kernels come from.
+"""Families of random kernels.
 
-A family maps points of the unit cube to kernels. So one random generator draws from every family, and a Markov chain
-proposes neighbours in every family, without knowing what the coordinates mean.
+A family maps points of the unit cube to kernels. A random generator can therefore sample every family, and a Markov
+chain can propose neighbours in every family, without knowing what the coordinates mean.
 """
 
 import abc
@@ -16,10 +16,10 @@ from dkp_plugin.physics.kernels import centre_of_mass, centred_in_grid, normalis
 
 @dataclass(frozen=True)
 class KernelFamily(abc.ABC):
-    """A set of kernels that is the image of the unit cube.
+    """A set of kernels, parametrised by the unit cube.
 
     Args:
-        scale: Subsampling factor s, which sets the default ranges.
+        scale: Subsampling factor s; it sets the default ranges.
         kernel_size: Odd K.
         centre: Index of the centre of mass.
     """
@@ -44,11 +44,11 @@ class KernelFamily(abc.ABC):
 
 @dataclass(frozen=True)
 class GaussianFamily(KernelFamily):
-    """Anisotropic Gaussians; coordinates: two variances and an angle.
+    """Anisotropic Gaussians with two variances and an angle as coordinates.
 
     Args:
-        variance_range: Bounds of both variances, in squared HR pixels, drawn uniformly. The default is that of the
-            papers' test kernels, 0.175 s to min(2.5 s, 10). Angles are uniform in [0, pi].
+        variance_range: Bounds of both variances, in squared HR pixels, drawn uniformly. The default is the range of
+            the papers' test kernels, 0.175 s to min(2.5 s, 10). Angles are uniform in [0, pi].
     """
 
     variance_range: tuple[float, float] | None = None
@@ -70,7 +70,7 @@ class GaussianFamily(KernelFamily):
         yy, xx, xy = (entry.view(-1, 1, 1, 1) for entry in (yy, xx, xy))
         index = torch.arange(self.kernel_size).to(params)
         mean = torch.full_like(params[:, :2], self.centre)
-        for _ in range(3):  # the grid cuts off one side more than the other; the Gaussian moves until its mean is right
+        for _ in range(3):  # the grid truncates the Gaussian asymmetrically, so shift it until its mean is right
             y, x = (index - mean[:, :1]).view(-1, 1, self.kernel_size, 1), (index - mean[:, 1:])[:, None, None]
             kernel = normalise(torch.exp(-0.5 * (yy * y * y + xx * x * x + 2 * xy * x * y)))
             mean = mean + self.centre - centre_of_mass(kernel)
@@ -79,11 +79,11 @@ class GaussianFamily(KernelFamily):
 
 @dataclass(frozen=True)
 class LineFamily(KernelFamily):
-    """Straight uniform motion; coordinates: length and angle.
+    """Straight uniform motion with length and angle as coordinates.
 
     Args:
-        length_range: Bounds of the length in HR pixels, drawn uniformly; default s / 2 to 0.8 K. Lines that would
-            leave the grid are shortened. Angles are uniform in [0, pi].
+        length_range: Bounds of the length in HR pixels, drawn uniformly; default s / 2 to 0.8 K. Lines that do not
+            fit the grid are shortened. Angles are uniform in [0, pi].
         num_points: Points per line.
     """
 
@@ -106,14 +106,14 @@ class LineFamily(KernelFamily):
 class MotionFamily(KernelFamily):
     """Random camera-shake trajectories (Boracchi & Foi 2012; Kupyn et al. 2018, algorithm 1).
 
-    A point moves at constant speed; its direction changes by a Gaussian shake, by a pull towards the origin and,
-    rarely, by an impulse that throws it back. The published constants belong to 2000 steps and a length of 60 pixels;
-    they are written here per unit of time and length, so that the law of the path hardly depends on either: with 128
-    steps paths are about 4 % more compact than with 2000.
+    A point moves at constant speed. A Gaussian shake, a pull towards the origin and rare impulses that reverse it
+    change its direction. The published constants apply to 2000 steps and a length of 60 pixels. They are expressed here
+    per unit of time and length, so that the distribution of paths hardly depends on either: paths of 128 steps are
+    about 4 % more compact than paths of 2000.
 
     Args:
-        length_range: Bounds of the path length in HR pixels, drawn uniformly; default s / 2 to 0.8 K. Paths that would
-            leave the grid are shrunk.
+        length_range: Bounds of the path length in HR pixels, drawn uniformly; default s / 2 to 0.8 K. Paths that do
+            not fit the grid are shrunk.
         num_steps: Steps of the discretised path.
     """
 
@@ -128,7 +128,7 @@ class MotionFamily(KernelFamily):
         return 5 + 4 * self.num_steps
 
     def trajectory(self, params: Tensor) -> Tensor:
-        """Paths of unit length: complex (N, num_steps + 1) for points of the unit cube (N, P)."""
+        """Map points of the unit cube (N, P) to paths of unit length, complex (N, num_steps + 1)."""
         published_steps, published_length, shake = 2000, 60, 0.005
         pull = 0.7 * params[:, 0] * shake * published_steps * published_length
         gaussian = 10 * params[:, 1] * shake * math.sqrt(published_steps)
@@ -181,10 +181,10 @@ def build_family(name: str, scale: int, kernel_size: int, centre: float, **optio
         scale: Subsampling factor s.
         kernel_size: Odd K.
         centre: Index of the centre of mass.
-        **options: The family's own arguments; those that are None are left at the family's default.
+        **options: Arguments of the family; None selects the family's default.
 
     Raises:
-        ValueError: for an unknown name or an argument that the family does not take.
+        ValueError: for an unknown name or an argument that the family does not accept.
     """
     if name not in KERNEL_FAMILIES:
         raise ValueError(f'kernel_family: {name!r} is not one of {", ".join(KERNEL_FAMILIES)}')

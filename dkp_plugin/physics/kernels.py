@@ -1,15 +1,15 @@
-"""Blur kernels: where their centre lies, and how conventions convert.
+"""Blur kernels: their centre, and conversion between conventions.
 
-A kernel is a tensor (N, 1, K, K), K odd, non-negative, of sum 1, used as a correlation (see ``degradation.py``).
+A kernel is a non-negative tensor (N, 1, K, K) of sum 1, K odd, used as a correlation (see ``degradation.py``).
 
-Three conventions for the centre of mass are in use, here as offsets from the anchor K // 2, in HR pixels:
+Three conventions for the centre of mass are in use, given here as offsets from the anchor K // 2 in HR pixels:
 
 ===========  =====================  =======================================================================
 name         offset                 meaning
 ===========  =====================  =======================================================================
 aligned      (s - 1) / 2            LR and HR pixels lie on one grid, as after bicubic or area resizing
-released     -(s - 1) / 2           FKP, USRNet, DKP: LR shifted by s - 1 HR pixels against that grid
-kernelgan    (s - K mod 2) / 2      KernelGAN: as ``aligned`` for its odd kernels, half a pixel on for even ones
+released     -(s - 1) / 2           FKP, USRNet, DKP: LR shifted by s - 1 HR pixels relative to that grid
+kernelgan    (s - K mod 2) / 2      KernelGAN: as ``aligned`` for odd kernels, half a pixel further for even ones
 ===========  =====================  =======================================================================
 """
 
@@ -23,7 +23,7 @@ CONVENTIONS = ('aligned', 'released', 'kernelgan')
 
 
 def default_kernel_size(scale: int) -> int:
-    """Kernel size of the papers for a scale: min(4 s + 3, 21)."""
+    """The papers' kernel size for a scale s: min(4 s + 3, 21)."""
     return min(4 * scale + 3, 21)
 
 
@@ -34,46 +34,46 @@ def check_kernel_size(kernel_size: int) -> None:
 
 
 def kernel_centre(kernel_size: int, scale: int, convention: str) -> float:
-    """Index, counted from 0, at which the centre of mass of a K x K kernel belongs.
+    """Index, counted from 0, of the centre of mass of a K x K kernel.
 
     Args:
         kernel_size: K.
         scale: Subsampling factor s.
-        convention: A name of ``CONVENTIONS``.
+        convention: One of ``CONVENTIONS``.
 
     Returns:
-        The index, the same for rows and columns; may be fractional.
+        The index, the same for rows and columns, possibly fractional.
     """
     offsets = {'aligned': (scale - 1) / 2, 'released': -(scale - 1) / 2, 'kernelgan': (scale - kernel_size % 2) / 2}
     return kernel_size // 2 + offsets[convention]
 
 
 def normalise(kernel: Tensor) -> Tensor:
-    """Scale kernels (N, 1, K, K) to sum 1 each."""
+    """Scale each of the kernels (N, 1, K, K) to sum 1."""
     return kernel / kernel.sum((-2, -1), keepdim=True)
 
 
 def centre_of_mass(kernel: Tensor) -> Tensor:
-    """Centre of mass (row, column), counted from 0, of kernels (N, 1, K, K) of sum 1: a tensor (N, 2)."""
+    """Centre of mass (row, column), (N, 2), counted from 0, of kernels (N, 1, K, K) of sum 1."""
     index = torch.arange(kernel.shape[-1]).to(kernel)
     return torch.stack([kernel.sum(-1) @ index, kernel.sum(-2) @ index], dim=-1).squeeze(1)
 
 
 def convert_convention(kernel: Tensor, scale: int, source: str, target: str) -> tuple[Tensor, bool]:
-    """Move kernels from one convention to another; the LR image they belong to moves with them.
+    """Convert kernels from one convention to another; this shifts the LR image as well.
 
-    The grid grows symmetrically by as much as the kernel moves, so that nothing falls off its edge. A kernel of even
-    size, which only KernelGAN's convention has, first becomes odd by one row and column of zeros behind the last.
+    The grid grows symmetrically by the shift, so that the kernel is not truncated. A kernel of even size, which only
+    KernelGAN's convention allows, first becomes odd: one row and one column of zeros are appended.
 
     Args:
         kernel: Kernels (N, 1, K, K).
         scale: Subsampling factor s.
-        source: Convention of ``kernel``, a name of ``CONVENTIONS``.
+        source: Convention of ``kernel``, one of ``CONVENTIONS``.
         target: Convention of the result.
 
     Returns:
-        The kernels (N, 1, K', K'), K' odd and >= K, and whether the conversion is lossless: true where the shift is
-        a whole number of pixels. Otherwise the shift interpolates linearly, which widens the kernel a little.
+        The kernels (N, 1, K', K'), K' odd and >= K, and whether the conversion is lossless. It is lossless if the
+        shift is a whole number of pixels. Otherwise linear interpolation widens the kernel slightly.
     """
     source_offset = kernel_centre(kernel.shape[-1], scale, source) - kernel.shape[-1] // 2
     if kernel.shape[-1] % 2 == 0:
@@ -91,13 +91,13 @@ def convert_convention(kernel: Tensor, scale: int, source: str, target: str) -> 
 
 
 def crop_kernel(kernel: Tensor, kernel_size: int) -> Tensor:
-    """Cut kernels (N, 1, K, K) to their central ``kernel_size`` pixels (or pad with zeros) and renormalise."""
+    """Crop kernels (N, 1, K, K) to their central ``kernel_size`` pixels, or pad them with zeros, and renormalise."""
     margin = (kernel_size - kernel.shape[-1]) // 2
     return normalise(F.pad(kernel, (margin,) * 4))
 
 
 def rasterise(points: Tensor, kernel_size: int, mass: Tensor | None = None) -> Tensor:
-    """Draw point sets as kernels, each point spread over its four neighbours by bilinear weights.
+    """Draw point sets as kernels, spreading each point over its four nearest pixels with bilinear weights.
 
     Args:
         points: (N, T, 2) rows and columns in pixels, counted from 0.
@@ -105,7 +105,7 @@ def rasterise(points: Tensor, kernel_size: int, mass: Tensor | None = None) -> T
         mass: (N, T) weights of the points; equal by default.
 
     Returns:
-        Kernels (N, 1, K, K) of sum 1. Their centre of mass is that of the points where all lie in [0, K - 1].
+        Kernels (N, 1, K, K) of sum 1. If all points lie in [0, K - 1], the centre of mass is that of the points.
     """
     index = torch.arange(kernel_size).to(points)
     weights = (1 - (points.unsqueeze(-1) - index).abs()).clamp_min(0)  # (N, T, 2, K)
@@ -116,7 +116,7 @@ def rasterise(points: Tensor, kernel_size: int, mass: Tensor | None = None) -> T
 
 
 def centred_in_grid(points: Tensor, kernel_size: int, centre: float, mass: Tensor | None = None) -> Tensor:
-    """Move the mean of each point set to the centre; shrink the set where it would leave the grid."""
+    """Move the mean of each point set to the centre; shrink the set if it does not fit the grid."""
     if mass is None:
         points = points - points.mean(1, keepdim=True)
     else:
@@ -130,9 +130,9 @@ def cubic_kernel(scale: int, kernel_size: int, centre: float) -> Tensor:
     """Kernel of antialiased bicubic downsampling: Keys' cubic (1981, a = -1/2), stretched by the scale.
 
     Args:
-        scale: s; the cubic reaches 2 s to both sides.
-        kernel_size: K; what lies outside is cut off.
-        centre: Index of the centre, row and column alike, counted from 0.
+        scale: s; the cubic extends 2 s to each side.
+        kernel_size: K; the cubic is truncated to this size.
+        centre: Index of the centre, the same for row and column, counted from 0.
 
     Returns:
         (1, 1, K, K) of sum 1, with negative lobes.
@@ -144,16 +144,16 @@ def cubic_kernel(scale: int, kernel_size: int, centre: float) -> Tensor:
 
 
 def fit_to_grid(kernel: Tensor, kernel_size: int, centre: float) -> Tensor:
-    """Move a kernel of any size to a K x K grid, its centre of mass to a given place; shrink it if it would not fit.
+    """Move a kernel of any size to a K x K grid with a given centre of mass; shrink it if it does not fit.
 
-    Each pixel moves as a point mass (:func:`rasterise`). So mass and centre of mass are kept exactly, and a kernel that
-    needs neither a smaller size nor a shift by a part of a pixel keeps its values. Pixels below a thousandth of the
-    largest are left out, lest a trace far off shrink all.
+    Each pixel moves as a point mass (:func:`rasterise`), so the mass and the centre of mass are exact. A kernel that
+    fits and moves by whole pixels keeps its values. Pixels below a thousandth of the maximum are dropped, because a
+    distant trace would otherwise shrink the whole kernel.
 
     Args:
         kernel: (H, W), non-negative, not all zero.
         kernel_size: K.
-        centre: Index for the centre of mass, row and column alike, counted from 0, within [0, K - 1].
+        centre: Index of the centre of mass, the same for row and column, counted from 0, in [0, K - 1].
 
     Returns:
         (1, 1, K, K) of sum 1, in the dtype of ``kernel``.

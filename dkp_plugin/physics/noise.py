@@ -1,27 +1,27 @@
-"""Estimate the noise of an image from the image alone."""
+"""Blind noise estimation from a single image."""
 
 import torch
 from torch import Tensor
 
 from dkp_plugin.physics.degradation import degrade
 
-# The difference of two Laplacians, which no image structure that is linear over three pixels passes (Immerkaer 1996).
+# The difference of two Laplacians suppresses image structure that is linear over three pixels (Immerkaer 1996).
 MASK = ((1.0, -2.0, 1.0), (-2.0, 4.0, -2.0), (1.0, -2.0, 1.0))
-MAD_TO_STD = 1.4826  # of a Gaussian, from the median of its absolute values
-FLOOR = 1.0 / 255  # what fine texture and the rounding to 8 bits feign
+MAD_TO_STD = 1.4826  # standard deviation of a Gaussian over the median of its absolute values
+FLOOR = 1.0 / 255  # fine texture and rounding to 8 bits look like noise of this strength
 
 
 def estimate_noise(image: Tensor) -> float:
-    """Standard deviation of white noise in an image.
+    """Estimate the standard deviation of white noise in an image.
 
-    The median keeps edges out, but fine texture counts as noise, so that estimates below one level of 8 bits are taken
-    for none.
+    The median excludes edges, but fine texture still counts as noise. Estimates below one 8-bit level are therefore
+    reported as 0.
 
     Args:
         image: (1, C, H, W) in [0, 1], at least 3x3 pixels.
 
     Returns:
-        The standard deviation in the units of the image, averaged over the channels; 0 below 1 / 255.
+        The standard deviation in the units of the image, averaged over the channels; 0 if it is below 1 / 255.
     """
     mask = torch.tensor(MASK).to(image)
     response = degrade(image, mask[None, None], 1)[..., 1:-1, 1:-1].abs().flatten(2)

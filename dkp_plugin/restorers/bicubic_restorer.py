@@ -1,4 +1,4 @@
-"""Bicubic enlargement: what every restorer has to beat."""
+"""Bicubic enlargement, the baseline of every restorer."""
 
 import torch
 from basicsr.utils.registry import ARCH_REGISTRY
@@ -10,9 +10,9 @@ from dkp_plugin.restorers.base import Restorer
 
 @ARCH_REGISTRY.register()
 class Bicubic(Restorer):
-    """Enlarges the LR image bicubically, on the grid to which the kernel's convention relates it.
+    """Enlarges the LR image bicubically, on the HR grid of the kernel convention.
 
-    It uses no kernel, so every estimator beside it gives the same image.
+    It ignores the kernel, so its result does not depend on the estimator.
     """
 
     num_iter = 1

@@ -1,4 +1,4 @@
-"""The floor that every learned method has to beat: the closed form of a given kernel with a bicubic image as prior."""
+"""The baseline of every learned method: the closed-form solution for a given kernel with a bicubic prior image."""
 
 import torch
 import torch.nn.functional as F
@@ -12,13 +12,13 @@ from dkp_plugin.restorers.base import Restorer
 
 @ARCH_REGISTRY.register()
 class ClosedForm(Restorer):
-    """Restores an image by ``argmin_x ||A(x, k) - y||^2 + alpha ||x - z||^2``, z the LR image, upsampled bicubically.
+    """Restores an image by ``argmin_x ||A(x, k) - y||^2 + alpha ||x - z||^2``, z the bicubically enlarged LR image.
 
-    It takes the kernel that the estimator has without looking at an image. z stays on the bicubic grid, even where the
-    kernel's convention puts the image elsewhere.
+    It runs once and uses the estimator's initial kernel. z stays on the bicubic grid, even if the kernel convention
+    shifts the image.
 
     Args:
-        alpha: Weight of the prior; less fits the LR image more closely and amplifies its noise.
+        alpha: Weight of the prior; a smaller weight fits the LR image more closely and amplifies its noise.
     """
 
     num_iter = 1

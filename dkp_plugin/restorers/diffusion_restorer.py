@@ -18,27 +18,27 @@ from dkp_plugin.physics.error_spectrum import power_law
 from dkp_plugin.restorers.base import Restorer, Tiling
 
 SAMPLERS = ('renoise', 'ddpm', 'ddim')
-GRADIENT_STEPS = 10  # of the data step by gradient descent
+GRADIENT_STEPS = 10  # per data step by gradient descent
 
 
 def noise_levels(sigma_range: tuple[float, float], num: int) -> list[float]:
-    """A geometric sequence of ``num`` noise levels from the first to the second of ``sigma_range``."""
+    """A geometric sequence of ``num`` noise levels from the first to the second value of ``sigma_range``."""
     high, low = sigma_range
     return [high * (low / high) ** (index / max(num - 1, 1)) for index in range(num)]
 
 
 def reverse_step(x_t: Tensor, x0: Tensor, sigma: float, sigma_next: float, noise: Tensor, sampler: str) -> Tensor:
-    """Go from one noise level to the next lower one, with x_t = x + sigma n throughout.
+    """Step from one noise level to the next lower one, with x_t = x + sigma n.
 
     Args:
         x_t: Image at ``sigma``, (B, C, H, W).
-        x0: Estimate of the clean image.
+        x0: Estimate of the clean image, (B, C, H, W).
         sigma: Current noise level.
         sigma_next: Next noise level.
-        noise: Standard normal, of the same shape.
-        sampler: ``renoise`` replaces all noise by fresh one; ``ddpm`` draws from the posterior of the next image given
-            x_t and x0 (Ho et al., NeurIPS 2020, eq. 6 and 7); ``ddim`` scales the noise that is there (Song et al.,
-            ICLR 2021, eq. 12 with eta = 0).
+        noise: Standard normal noise, (B, C, H, W).
+        sampler: ``renoise`` replaces all noise by new noise; ``ddpm`` draws from the posterior of the next image given
+            x_t and x0 (Ho et al., NeurIPS 2020, eq. 6 and 7); ``ddim`` scales the existing noise (Song et al., ICLR
+            2021, eq. 12 with eta = 0).
 
     Returns:
         The image at ``sigma_next``.
@@ -53,28 +53,28 @@ def reverse_step(x_t: Tensor, x0: Tensor, sigma: float, sigma_next: float, noise
 
 @ARCH_REGISTRY.register()
 class Diffusion(Restorer):
-    """Reverse diffusion with a data step, first on noisy images, then, to the end, without new noise.
+    """Reverse diffusion with a data step: a first phase that adds noise again, and a second phase without new noise.
 
-    In the first phase each step denoises, lets the estimator judge the kernel on the result, makes the result
-    consistent with the LR image, and goes to the next noise level. In the second phase the kernel is kept, and
-    denoiser and data step alternate without new noise (plug and play), which takes the last of the noise out. From
-    higher noise levels the second phase does worse: 1.6 dB on butterfly when it starts at 0.25 in place of 0.02.
+    In the first phase each step denoises the image, lets the estimator update the kernel on the result, makes the
+    result consistent with the LR image, and moves to the next noise level. In the second phase the kernel is fixed;
+    the denoiser and the data step alternate without new noise (plug and play), which removes the remaining noise.
+    Starting the second phase at a higher noise level is worse: by 1.6 dB on butterfly at 0.25 instead of 0.02.
 
     Args:
-        prior: ``compact``, the network that comes with the package; ``guided`` or ``guided_class``, the 256x256
-            guided-diffusion network without and with classes, whose weights ``path: pretrain_network_g`` must name.
+        prior: ``compact``, the network shipped with the package; ``guided`` or ``guided_class``, the 256x256
+            guided-diffusion network without or with classes, whose weights ``path: pretrain_network_g`` must name.
         num_steps: Steps of the first phase.
         sigma_range: Noise levels of the first phase, from high to low, in the units of [0, 1].
         num_final_steps: Steps of the second phase; 0: none.
         final_sigma_range: Noise levels of the second phase, from high to low.
-        freeze_sigma: Below it the kernel is kept in the first phase, too, since the image then follows it.
+        freeze_sigma: Noise level of the first phase below which the kernel is fixed, since the image then adapts to it.
         sampler: See :func:`reverse_step`.
         data_step: ``closed_form``, or the paper's ``gradient`` descent on ||A(x, k) - y||^2.
-        error_exponent: The data step takes the error of the denoised image to have the spectrum |f|^-error_exponent.
-        num_chains: Chains with noise of their own that part where the kernel is kept; their mean is the result.
-        augment: Turn and mirror the image at random before each denoising.
+        error_exponent: The data step models the error spectrum of the denoised image as |f|^-error_exponent.
+        num_chains: Number of chains with independent noise once the kernel is fixed; the result is their mean.
+        augment: Rotate and mirror the image at random before each denoising.
         label: Class for ``guided_class``, 0 to 999.
-        precision: ``float32``, ``bf16`` for the hidden layers, or ``auto``: bf16 where the hardware has it.
+        precision: ``float32``, ``bf16`` for the hidden layers, or ``auto``: bf16 if the hardware supports it.
     """
 
     paper = 'Yang et al., CVPR 2024'
@@ -102,7 +102,7 @@ class Diffusion(Restorer):
             if high < low:
                 raise ValueError(f'{key}: [{high}, {low}] does not go from high to low')
         if (prior == 'guided_class') != (label is not None):
-            raise ValueError(f'label: {label} does not fit prior {prior}; guided_class needs one, the others have none')
+            raise ValueError(f'label: {label} does not fit prior {prior}; guided_class needs a label, others have none')
         self.prior, self.label, self.precision = prior, label, precision
         self.levels = noise_levels(sigma_range, num_steps)
         self.final_levels = noise_levels(final_sigma_range, num_final_steps)
@@ -112,10 +112,10 @@ class Diffusion(Restorer):
         self.net: ImagePrior | None = None
 
     def load(self, path: str | None) -> None:
-        """Load the weights of the prior; None: those that come with the package.
+        """Load the weights of the prior; None: the shipped ones.
 
         Raises:
-            UserError: for a file that is missing, damaged or of another network, or where a file must be named.
+            UserError: if the file is missing, damaged or of another network, or if a file must be named.
         """
         self.net = load_prior(self.prior, path)
 
@@ -145,7 +145,7 @@ class Diffusion(Restorer):
         else:
             sigma_next = self._level(self.iteration)
             if self.iteration < len(self.levels):
-                if not self.updates_kernel:  # in the mean of several chains kernels are found less well
+                if not self.updates_kernel:  # kernels estimated from the mean of several chains are worse
                     x0 = x0.expand(self.num_chains, -1, -1, -1)
                 self.x_t = reverse_step(self.x_t, x0, sigma, sigma_next, self._noise(x0), self.sampler)
             else:
@@ -168,7 +168,7 @@ class Diffusion(Restorer):
         return torch.randn(like.shape, generator=self.generator).to(like)
 
     def _denoise(self, sigma: float) -> None:
-        """Set the denoised image."""
+        """Denoise ``x_t`` at the noise level ``sigma`` into ``x0``."""
         index = int(torch.randint(8, (), generator=self.generator)) if self.augment else 0
         x_t = transform(self.x_t, index)
         tile = self.net.native_tile or self.tile
@@ -184,7 +184,7 @@ class Diffusion(Restorer):
             return self.degradation.data_step(self.x0, self.lq, kernel, alpha, self.spectrum)
         x = self.x0
         otf = kernel_to_otf(kernel, x.shape[-2:])
-        step_size = 1 / aliased_power(otf.abs().square(), self.degradation.scale).max()  # the largest that is stable
+        step_size = 1 / aliased_power(otf.abs().square(), self.degradation.scale).max()  # the largest stable step
         for _ in range(GRADIENT_STEPS):
             x = x - step_size * self.degradation.A_adjoint(self.degradation.A(x, kernel) - self.lq, kernel)
         return x

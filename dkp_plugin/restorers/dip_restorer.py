@@ -14,15 +14,15 @@ from dkp_plugin.restorers.base import Restorer
 
 
 def hyper_laplacian(x: Tensor, exponent: float = 0.67) -> Tensor:
-    """Negative logarithm, up to a factor, of the hyper-Laplacian gradient prior: the mean of |gradient|^exponent.
+    """Negative log of the hyper-Laplacian gradient prior, up to a factor: the mean of |gradient|^exponent.
 
     Args:
         x: Images (B, C, H, W) in [0, 1].
         exponent: Below 1 the prior favours few strong edges over many weak ones.
 
     Returns:
-        A scalar: the mean over pixels of both directions' terms. Gradients below 1e-4 are rounded off, since the power
-        has no finite slope at 0.
+        A scalar: the sum over both directions of the mean over pixels. Gradients below 1e-4 are smoothed, since the
+        slope of the power is infinite at 0.
     """
     vertical, horizontal = x[..., 1:, :] - x[..., :-1, :], x[..., :, 1:] - x[..., :, :-1]
     return sum((gradient.square() + 1e-8).pow(exponent / 2).mean() for gradient in (vertical, horizontal))
@@ -34,13 +34,13 @@ class DIP(Restorer):
 
     Args:
         num_feat: Channels of the skip network.
-        num_skip: Channels of its skip branches.
-        num_scales: Times that it halves the resolution.
-        non_local_scales: Scales, counted from 1, that have a non-local block.
+        num_skip: Channels of the skip branches.
+        num_scales: Number of scales, each at half the resolution of the one before.
+        non_local_scales: Scales with a non-local block, counted from 1.
         lr: Learning rate of Adam.
-        ssim_iters: Steps with the loss 1 - SSIM, before the mean squared error takes over.
+        ssim_iters: Steps with the loss 1 - SSIM; later steps use the mean squared error.
         prior_weight: Weight of the hyper-Laplacian gradient prior.
-        precision: ``float32``, ``bf16`` for the hidden layers, or ``auto``: bf16 where the hardware has it.
+        precision: ``float32``, ``bf16`` for the hidden layers, or ``auto``: bf16 if the hardware supports it.
     """
 
     paper = 'Ulyanov et al., CVPR 2018'
@@ -74,7 +74,7 @@ class DIP(Restorer):
             lambda: SkipNet(num_in_ch=channels, num_out_ch=channels, **self.network_options), generator, lq.device
         ).to(memory_format=torch.channels_last)
 
-        # The network works on whole strides, at least two of them; what is too much is cut off its output.
+        # The network needs sides of at least two whole strides; _estimate crops its output.
         padded = [max(-(-side // self.net.stride), 2) * self.net.stride for side in self.size]
         noise = 0.1 * torch.rand(1, channels, *padded, generator=generator)
         dtype = compute_dtype(self.precision, lq.device)

@@ -1,4 +1,4 @@
-"""USRNet (Zhang et al., CVPR 2020): the non-blind network to which FKP and DKP hand their kernels."""
+"""USRNet (Zhang et al., CVPR 2020): the non-blind network that FKP and DKP use with their kernels."""
 
 from pathlib import Path
 
@@ -19,15 +19,15 @@ SOURCE = 'https://github.com/cszn/USRNet'
 
 @ARCH_REGISTRY.register()
 class USRNet(Restorer):
-    """Restores an image in one pass, for the kernel that the estimator has without looking at an image.
+    """Restores an image in one pass with the estimator's initial kernel.
 
-    So it goes with ``FixedKernel`` and with estimators that do all their work on the LR image at once; for the others
-    it is the restorer to finish with, ``restorer: {final: USRNet, pretrain: <file>}``. The weights are
-    ``usrnet_tiny.pth`` or ``usrnet.pth`` as released, by ``path: pretrain_network_g`` or ``restorer: pretrain``.
+    It suits ``FixedKernel`` and estimators that find the kernel from the LR image alone. With other estimators, use it
+    as the final restorer: ``restorer: {final: USRNet, pretrain: <file>}``. The weights are the released
+    ``usrnet_tiny.pth`` or ``usrnet.pth``, set by ``path: pretrain_network_g`` or ``restorer: pretrain``.
 
     Args:
-        sigma: Standard deviation of the noise in the LR image, of 255; None: ``degradation: noise``. More
-            smooths more, and forgives more of an inexact kernel.
+        sigma: Standard deviation of the noise in the LR image, out of 255; None: ``degradation: noise``. A larger value
+            smooths more and tolerates a less accurate kernel.
     """
 
     paper = 'Zhang et al., CVPR 2020'
@@ -44,11 +44,11 @@ class USRNet(Restorer):
         """Load the weights.
 
         Raises:
-            OptionError: where no file is named.
-            UserError: for a file that is missing, damaged or of another network.
+            OptionError: if no file is named.
+            UserError: if the file is missing, damaged or of another network.
         """
         if path is None:
-            raise OptionError(f'missing; USRNet needs usrnet_tiny.pth or usrnet.pth of {SOURCE}')
+            raise OptionError(f'missing; USRNet needs usrnet_tiny.pth or usrnet.pth from {SOURCE}')
         weights, _ = read_weights(Path(path).expanduser())
         try:
             net = USRNetwork.from_weights(weights)

@@ -1,4 +1,4 @@
-"""ZSSR (Shocher et al., CVPR 2018): a network trained on the LR image and what the kernel makes of it."""
+"""ZSSR (Shocher et al., CVPR 2018): a network trained on the LR image and a degraded copy of it."""
 
 import math
 from typing import NamedTuple
@@ -19,14 +19,14 @@ DECAYS = (0.6, 0.85)  # shares of the steps after which the learning rate falls 
 
 
 class Pair(NamedTuple):
-    """An image, (1, C, H, W), and its degraded self, enlarged to the same size."""
+    """A training pair: the father, (1, C, H, W), and the son, its degraded copy enlarged to the same size."""
 
     son: Tensor
     father: Tensor
 
 
 def back_project(x: Tensor, lq: Tensor, kernel: Tensor, degradation: Degradation, num_iter: int) -> Tensor:
-    """Descend ``||A(x, k) - y||^2`` with the largest stable step (Irani and Peleg, 1991).
+    """Minimise ``||A(x, k) - y||^2`` by gradient descent with the largest stable step (Irani and Peleg, 1991).
 
     Args:
         x: HR image, (1, C, s h, s w).
@@ -36,7 +36,7 @@ def back_project(x: Tensor, lq: Tensor, kernel: Tensor, degradation: Degradation
         num_iter: Steps.
 
     Returns:
-        An image that explains the LR image better, (1, C, s h, s w).
+        An HR image that is more consistent with the LR image, (1, C, s h, s w).
     """
     largest = aliased_power(kernel_to_otf(kernel, x.shape[-2:]).abs().square(), degradation.scale).max()
     for _ in range(num_iter):
@@ -45,19 +45,19 @@ def back_project(x: Tensor, lq: Tensor, kernel: Tensor, degradation: Degradation
 
 
 def make_pairs(lq: Tensor, kernel: Tensor, degradation: Degradation, sizes: tuple[float, ...]) -> list[Pair]:
-    """Make training pairs of an LR image, each in the eight symmetries of the square.
+    """Make training pairs from an LR image in the eight symmetries of the square.
 
-    The fathers are turned and mirrored, not the pairs: all sons are then of the kernel as it is, which the network
-    thereby learns to undo.
+    The fathers are rotated and mirrored before the degradation. All sons therefore have the kernel in its original
+    orientation, which is the one that the network must learn to undo.
 
     Args:
-        lq: LR image, (1, C, h, w); continued periodically where it is hardly larger than the kernel.
+        lq: LR image, (1, C, h, w); repeated periodically if it is hardly larger than the kernel.
         kernel: (1, 1, K, K).
-        degradation: The forward model that makes sons of fathers, as it made the LR image of the HR image.
-        sizes: Sizes of the fathers, 1 for the LR image's own; those that leave less than the kernel are passed over.
+        degradation: The forward model, which turns fathers into sons as it turned the HR image into the LR image.
+        sizes: Sizes of the fathers relative to the LR image; sizes too small for the kernel are skipped.
     """
     scale = degradation.scale
-    smallest = max(kernel.shape[-1], 5 * scale + 1)  # what holds the kernel, and that of the enlargement
+    smallest = max(kernel.shape[-1], 5 * scale + 1)  # fits the blur kernel and the kernel of ``Degradation.enlarge``
     if min(lq.shape[-2:]) < smallest + scale:
         lq = lq.repeat(1, 1, *(math.ceil((smallest + scale) / side) for side in lq.shape[-2:]))
     pairs = []
@@ -65,7 +65,7 @@ def make_pairs(lq: Tensor, kernel: Tensor, degradation: Degradation, sizes: tupl
         height, width = (int(size * side) // scale * scale for side in lq.shape[-2:])
         if min(height, width) < smallest:
             continue
-        # At the size of the LR image pixels are kept as they are, but for a rest that is no whole LR pixel.
+        # At size 1 the pixels stay unchanged, except that the sides are cropped to multiples of the scale.
         full = tuple(round(size * side) for side in lq.shape[-2:])
         father = lq if size == 1 else F.interpolate(lq, full, mode='bicubic', antialias=True).clamp(0, 1)
         father = father[..., :height, :width]
@@ -77,20 +77,21 @@ def make_pairs(lq: Tensor, kernel: Tensor, degradation: Degradation, sizes: tupl
 
 @ARCH_REGISTRY.register()
 class ZSSR(Restorer):
-    """Zero-shot super-resolution: learns from the LR image, degraded once more, how to undo the kernel at hand.
+    """Zero-shot super-resolution: learns to undo the kernel from the LR image and a degraded copy of it.
 
-    It takes the kernel that the estimator has without looking at an image. The result is made consistent with the LR
-    image by back-projection, as in the paper. Ours: the learning rate falls by plan instead of by a fit to the error;
-    the eight turned results are not averaged, for the kernel is learnt as it is, not turned; one network for the whole
-    scale instead of one for each of several smaller ones, which would need kernels of their own.
+    It uses the estimator's initial kernel. As in the paper, back-projection makes the result consistent with the LR
+    image. It differs from the paper in three points. The learning rate follows a fixed schedule instead of a fit to the
+    error. The results of the eight orientations are not averaged, because the network learns the kernel in one
+    orientation only. One network covers the whole scale factor instead of several smaller steps, which would each need
+    their own kernel.
 
     Args:
-        num_steps: Steps of training.
-        lr: Learning rate of Adam, falling to a tenth and a hundredth near the end.
+        num_steps: Training steps.
+        lr: Learning rate of Adam; it falls to a tenth and then a hundredth near the end.
         num_feat: Channels of the network.
         num_hidden: Hidden layers of the network.
-        crop_size: Side of the crops it is trained on, in pixels of the fathers.
-        father_sizes: Sizes of the fathers against the LR image; large ones are drawn more often, by their pixels.
+        crop_size: Side of the training crops, in pixels of the fathers.
+        father_sizes: Sizes of the fathers relative to the LR image; a size is drawn in proportion to its pixels.
         num_back_projections: Iterations of back-projection.
     """
 
@@ -109,14 +110,14 @@ class ZSSR(Restorer):
     ) -> None:
         super().__init__()
         if not (father_sizes and father_sizes[0] == 1 and max(father_sizes) == 1):
-            raise ValueError(f'father_sizes: {list(father_sizes)} does not start with 1 and go down from there')
+            raise ValueError(f'father_sizes: {list(father_sizes)} does not start with 1, or exceeds it later')
         self.num_iter, self.lr, self.num_feat, self.num_hidden = num_steps, lr, num_feat, num_hidden
         self.crop_size, self.father_sizes, self.num_back_projections = crop_size, father_sizes, num_back_projections
 
     def reset(self, lq: Tensor, degradation: Degradation, generator: torch.Generator) -> None:
         self.lq, self.degradation, self.generator, self.iteration = lq, degradation, generator, 0
         self.net = build_initialised(lambda: ZSSRNet(lq.shape[1], self.num_feat, self.num_hidden), generator, lq.device)
-        for parameter in self.net.layers[-1].parameters():  # the first image is the enlarged one itself
+        for parameter in self.net.layers[-1].parameters():  # the untrained network returns the enlarged image
             torch.nn.init.zeros_(parameter)
         self.optimizer = torch.optim.Adam(self.net.parameters(), lr=self.lr)
         decays = [round(share * self.num_iter) for share in DECAYS]
@@ -145,7 +146,7 @@ class ZSSR(Restorer):
         return {'l_x_internal': loss.detach()}
 
     def _draw(self) -> Pair:
-        """Crop a random pair at random."""
+        """Draw a random pair and a random crop of it."""
         pixels = torch.tensor([float(father.shape[-2] * father.shape[-1]) for _, father in self.pairs])
         pair = self.pairs[int(torch.multinomial(pixels, 1, generator=self.generator))]
         corner = [self._random_start(side) for side in pair.father.shape[-2:]]

@@ -145,7 +145,7 @@ def test_a_damaged_checkpoint_is_ignored_with_one_line(make, caplog, damage):
     loop = Loop()
     make().restore(loop)
     assert loop.count == 0 and len(caplog.records) == 1
-    assert 'search.pt: this checkpoint is ignored: ' in caplog.text and len(caplog.text.splitlines()) == 1
+    assert 'search.pt: ignoring this checkpoint: ' in caplog.text and len(caplog.text.splitlines()) == 1
 
 
 def test_a_foreign_checkpoint_is_ignored_with_one_line(make, caplog):
@@ -153,7 +153,7 @@ def test_a_foreign_checkpoint_is_ignored_with_one_line(make, caplog):
     loop = Loop()
     make().restore(loop)
     assert loop.count == 0
-    assert 'ignored: it belongs to other options, another input or another version' in caplog.text
+    assert 'ignoring this checkpoint: it belongs to other options, another input or another version' in caplog.text
 
 
 def test_a_checkpoint_runs_no_code(make, caplog, tmp_path):
@@ -167,7 +167,7 @@ def test_a_checkpoint_runs_no_code(make, caplog, tmp_path):
     path.parent.mkdir(parents=True)
     path.write_bytes(hashlib.sha256(buffer.getvalue()).digest() + buffer.getvalue())
     make().restore(Loop())
-    assert 'UnpicklingError on reading it' in caplog.text and not (tmp_path / 'evil').exists()
+    assert 'reading it failed with UnpicklingError' in caplog.text and not (tmp_path / 'evil').exists()
 
 
 def test_seconds_and_what_stands_beside_travel(image):

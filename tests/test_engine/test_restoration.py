@@ -118,7 +118,7 @@ def test_short_memory_means_smaller_tiles_then_one_line(noted, monkeypatch):
     observer.warned = messages.append
     restoration = make(1024, network_g={'type': 'SizeNotingRestorer'}, alternation={'num_iter': 1})
     result = restoration(image(150, 130), 'a', observer=observer)  # with its border 160x140, so 320x280 HR pixels
-    assert result.tile == 160 and messages == ['a: out of memory; trying tiles of 160 pixels']
+    assert result.tile == 160 and messages == ['a: out of memory; retrying with tiles of 160 pixels']
     room = 0
     with pytest.raises(ImageError, match=r'^a: cpu has too little memory for 300x260 pixels$'):
         restoration(image(130, 150), 'a')

@@ -123,7 +123,7 @@ def test_gathered_gradients_are_kept():
 
 
 def test_no_class_is_called_that_is_no_named_tuple():
-    with pytest.raises(ValueError, match=r'os\.system is no named tuple'):
+    with pytest.raises(ValueError, match=r'os\.system is not a named tuple'):
         put(None, {'__named_tuple__': ['os', 'system'], 'fields': ['true']})
 
 

@@ -106,7 +106,7 @@ BROKEN = [
     ('alternation:\n  num_iter: 12\n', '', '{file}: alternation: num_iter: None is not allowed: DIP needs a number of'),
     ('num_iter: 12', 'num_iter: 0', '{file}:32: alternation:num_iter: 0 is not allowed: input should be greater than'),
     ('method: emv', 'method: vme', "{file}:35: early_stopping:method: 'vme' is not allowed: input should be 'off', "),
-    ('network_g: ~', 'network_g: x', '{file}:38: path: pretrain_network_g: x is not used, DIP has no weights'),
+    ('network_g: ~', 'network_g: x', '{file}:38: path: pretrain_network_g: x is not allowed: DIP has no weights'),
     ('pretrain_network_g', 'pretrain_g', '{file}:38: path:pretrain_g: unknown key, did you mean pretrain_network_g?'),
     (
         'save_img: true',

@@ -126,7 +126,7 @@ def test_a_kernel_file_is_taken_for_the_blur(tmp_path, rng):
             {'device': 'cuda:99'},
             'device: cuda:99 is not possible on this machine; allowed: auto, cpu',
         ),
-        (np.zeros((20, 20)), {'tile': 10}, 'tile: 10 is not allowed: auto, or a number of at least 128'),
+        (np.zeros((20, 20)), {'tile': 10}, 'tile: 10 is not allowed; allowed: auto, or a number of at least 128'),
         (
             np.zeros((20, 20)),
             {'kernel': 'line'},
@@ -190,7 +190,7 @@ def test_noise_and_compression_are_reckoned_with(rng):
     opt |= {'network_k': {'type': 'FixedKernel', 'source': 'bicubic'}}
     result = PhotoRestorer(opt, 'cpu')(noisy.clip(0, 255).round().astype(np.uint8), observer=observer)
     assert result.noise == pytest.approx(10, rel=0.3)
-    assert found == [result.inspection] and 'its noise is strong, about' in found[0].doubts[0]
+    assert found == [result.inspection] and found[0].doubts[0].startswith('strong noise, ')
     compressed = PhotoRestorer(opt, 'cpu')(pixels, jpeg_quality=50)
-    assert compressed.inspection.doubts == ['it is a JPEG file of quality about 50']
+    assert compressed.inspection.doubts == ['JPEG compression, quality about 50']
     assert compressed.noise > 2

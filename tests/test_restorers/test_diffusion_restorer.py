@@ -237,7 +237,7 @@ def test_weights_of_a_file_are_used(tmp_path, photo, monkeypatch):
         ({'sigma_range': (0.1, 1.0)}, r'sigma_range: \[0.1, 1.0\] does not go from high to low'),
         ({'final_sigma_range': (0.01, 0.1)}, r'final_sigma_range: \[0.01, 0.1\] does not go from high to low'),
         ({'prior': 'guided_class'}, 'label: None does not fit prior guided_class'),
-        ({'prior': 'guided', 'label': 3}, 'label: 3 does not fit prior guided; guided_class needs one'),
+        ({'prior': 'guided', 'label': 3}, 'label: 3 does not fit prior guided; guided_class needs a label'),
         ({'label': 3}, 'label: 3 does not fit prior compact'),
         ({'precision': 'fp16'}, "precision: 'fp16' is not one of auto, float32, bf16"),
     ],
