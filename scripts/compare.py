@@ -18,7 +18,7 @@ from pathlib import Path
 
 from dkp_plugin.evaluation.comparison.compare import compare
 from dkp_plugin.evaluation.comparison.suites import option_files
-from dkp_plugin.host.errors import UserError
+from dkp_plugin.host.command import run_command
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -33,22 +33,19 @@ def main(argv: Sequence[str] | None = None) -> int:
     arguments = parser.parse_args(argv)
     if arguments.pictures < 0:
         parser.error(f'--pictures: {arguments.pictures} is not allowed: 0 or more')
-    try:
+
+    def work() -> int:
         files = [Path(file) for pattern in arguments.files for file in sorted(glob.glob(pattern)) or [pattern]]
         files = option_files(arguments.suite, files, arguments.out / 'options')
         if not files:
             parser.error('give option files or --suite')
         failures = compare(files, arguments.out, arguments.seeds, arguments.pictures, only=arguments.only)
-    except (UserError, OSError) as error:
-        print(f'error: {error}', file=sys.stderr)
-        return 2
-    except KeyboardInterrupt:
-        print('interrupted; the same command continues', file=sys.stderr)
-        return 130
-    for line in failures:
-        print(f'failed: {line}', file=sys.stderr)
-    print(arguments.out / 'report.html')
-    return 1 if failures else 0
+        for line in failures:
+            print(f'failed: {line}', file=sys.stderr)
+        print(arguments.out / 'report.html')
+        return 1 if failures else 0
+
+    return run_command(work, 'the same command continues')
 
 
 if __name__ == '__main__':

@@ -66,6 +66,12 @@ def test_methods_are_listed(capsys):
     assert {line.split()[0] for line in lines[1:]} >= {'DKP', 'FKP', 'Diffusion', 'DIP'}
 
 
+@pytest.mark.parametrize('streams', ['2>&-', '>&- 2>&-'])
+def test_closed_streams_are_no_error(streams):
+    command = f'{sys.executable} {ROOT / "dkp_doctor.py"} --methods {streams}'
+    assert subprocess.run(command, shell=True, stdout=subprocess.DEVNULL).returncode == 0
+
+
 def test_it_works_where_neither_torch_nor_the_package_can_be_imported(tmp_path):
     for name in ('torch', 'torchvision'):
         (tmp_path / f'{name}.py').write_text(f"raise ImportError('{name} lies in pieces')")

@@ -46,8 +46,9 @@ def mend_streams() -> None:
     for name in ('stdout', 'stderr'):
         stream = getattr(sys, name)
         if stream is None:
-            setattr(sys, name, open(os.devnull, 'w', encoding='utf-8'))  # noqa: SIM115  # for the rest of the process
-        elif hasattr(stream, 'reconfigure'):
+            stream = open(os.devnull, 'w', encoding='utf-8')  # noqa: SIM115  # for the rest of the process
+            setattr(sys, name, stream)
+        if hasattr(stream, 'reconfigure'):
             stream.reconfigure(errors='backslashreplace')
 
 

@@ -43,7 +43,7 @@ def run(code, **keywords):
 def test_closed_streams_are_replaced():
     code = (
         'def work():\n'
-        '    print("nobody reads this", file=sys.stderr)\n'
+        '    print("nobody reads \\udce9", file=sys.stderr)\n'
         '    sys.stdout.write("nor this")\n'
         '    return 3 * (sys.stderr.fileno() == 2)\n'
         'import os\n'
