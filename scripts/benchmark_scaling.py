@@ -23,16 +23,15 @@ import skimage.data
 import torch
 import torch.multiprocessing as multiprocessing
 
-from dkp_plugin.engine.alternation import alternate
-from dkp_plugin.engine.options import BlindSROptions, build_restorer
-from dkp_plugin.estimators.base import KernelEstimator
+from dkp_plugin.engine.restoration import Restoration
 from dkp_plugin.evaluation.records import peak_memory
+from dkp_plugin.host.errors import UserError
 from dkp_plugin.host.imports import import_custom
 from dkp_plugin.host.option_files import read_option_file
-from dkp_plugin.host.schema import build_network, parse_section
-from dkp_plugin.host.seeds import image_generator
 from dkp_plugin.host.sharding import share
 from dkp_plugin.io.files import write_json
+
+Options = dict[str, Any]
 
 
 def make_lq(megapixels: float, scale: int) -> torch.Tensor:
@@ -44,36 +43,32 @@ def make_lq(megapixels: float, scale: int) -> torch.Tensor:
     return photo[:, rows][:, :, columns].unsqueeze(0)
 
 
-def restore(options: BlindSROptions, lq: torch.Tensor, name: str) -> float:
+def restore(opt: Options, lq: torch.Tensor, name: str) -> float:
     """Restore an image; return the seconds it took."""
-    opt = options.model_dump()
-    import_custom(opt)
-    estimator, restorer = build_network(opt['network_k'], 'network_k', KernelEstimator), build_restorer(opt)
+    import_custom(opt)  # in this process
+    restoration = Restoration(opt, 'cpu')
     start = time.perf_counter()
-    generator = image_generator(options.manual_seed, name)
-    alternate(estimator, restorer, lq, options.build_degradation(), generator, options.alternation.num_iter)
+    restoration(lq, name)
     return time.perf_counter() - start
 
 
-def work(
-    options: BlindSROptions, megapixels: float, images: int, rank: int, world: int, barrier: Barrier, queue: Any
-) -> None:
+def work(opt: Options, megapixels: float, images: int, rank: int, world: int, barrier: Barrier, queue: Any) -> None:
     """A process of the first measurement: warm up, wait for the others, restore its share."""
     torch.set_num_threads(1)
-    lq = make_lq(megapixels, options.scale)
-    restore(options, lq, 'warm-up')
+    lq = make_lq(megapixels, opt['scale'])
+    restore(opt, lq, 'warm-up')
     barrier.wait()
     start = time.perf_counter()
     for index in share([lq.numel()] * images, rank, world):
-        restore(options, lq, f'image {index}')
+        restore(opt, lq, f'image {index}')
     barrier.wait()  # for the slowest
     queue.put(time.perf_counter() - start)
 
 
-def measure_size(options: BlindSROptions, megapixels: float, queue: Any) -> None:
+def measure_size(opt: Options, megapixels: float, queue: Any) -> None:
     """A process of the second measurement."""
     torch.set_num_threads(1)
-    seconds = restore(options, make_lq(megapixels, options.scale), 'size')
+    seconds = restore(opt, make_lq(megapixels, opt['scale']), 'size')
     queue.put({'megapixels': megapixels, 'seconds': seconds, 'peak_memory_mib': peak_memory(torch.device('cpu'))})
 
 
@@ -124,26 +119,31 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument('--sizes', type=float, nargs='*', default=[0.1, 0.25, 0.5, 1, 2, 4], help='megapixels')
     parser.add_argument('--force_yml', nargs='+', default=[], metavar='KEY:SUB=VALUE')
     arguments = parser.parse_args(argv)
-    file = read_option_file(arguments.file)
-    file.force(arguments.force_yml)
-    with file.naming_places():
-        import_custom(file.options)
-        options = parse_section(BlindSROptions, file.options | {'num_gpu': 0}, '')
+    try:
+        file = read_option_file(arguments.file)
+        file.force(arguments.force_yml)
+        opt = file.options | {'num_gpu': 0}
+        with file.naming_places():
+            import_custom(opt)
+            Restoration(opt, 'cpu')
+    except UserError as error:
+        print(f'error: {error}', file=sys.stderr)
+        return 2
     context = multiprocessing.get_context('spawn')
     throughput = []
     for world in arguments.processes:
         barrier = context.Barrier(world)
-        rows = [(options, arguments.size, arguments.images, rank, world, barrier) for rank in range(world)]
+        rows = [(opt, arguments.size, arguments.images, rank, world, barrier) for rank in range(world)]
         rate = arguments.images / max(in_processes(context, work, rows))
         speed_up = rate / throughput[0]['images_per_second'] if throughput else 1.0
         throughput.append({'processes': world, 'images_per_second': rate, 'speed_up': speed_up})
         print(f'{world} processes: {rate:.4g} images per second, {speed_up:.2f} times as many', flush=True)
     sizes = []
     for megapixels in arguments.sizes:
-        sizes += in_processes(context, measure_size, [(options, megapixels)])
+        sizes += in_processes(context, measure_size, [(opt, megapixels)])
         row = sizes[-1]
         print(f'{megapixels} megapixels: {row["seconds"]:.1f} s, {row["peak_memory_mib"]:.0f} MiB', flush=True)
-    result = {'options': options.model_dump(), 'throughput': throughput, 'sizes': sizes}
+    result = {'options': opt, 'throughput': throughput, 'sizes': sizes}
     write_json(arguments.out / 'scaling.json', result)
     draw(result, arguments.out / 'scaling.png')
     return 0

@@ -80,7 +80,7 @@ def measure_saved_images(records: Records, dataset: Dataset, scale: int, suffix:
     """
     provenance = Provenance(records.opt)
     for index, name in enumerate(records.image_names):
-        path = records.results_root / 'visualization' / records.dataset_name / f'{name}_{suffix}.png'
+        path = records.results_root / 'visualization' / records.dataset_name / f'{Path(name).name}_{suffix}.png'
         if not path.is_file():
             continue
         try:
