@@ -5,8 +5,10 @@ from pathlib import Path
 import pytest
 import skimage.data
 import torch
+from real_processes import RealProcess
 
 import dkp_plugin  # noqa: F401  # before a test imports basicsr, which it repairs
+from dkp_plugin.archs.compact_prior_arch import CompactPrior
 from dkp_plugin.archs.kernel_flow_arch import KernelFlow
 
 
@@ -33,9 +35,46 @@ def flow(rng: torch.Generator) -> KernelFlow:
 
 
 @pytest.fixture
+def tiny_prior() -> CompactPrior:
+    """Always the same network; no layer of it is zero."""
+    generator = torch.Generator().manual_seed(0)
+    net = CompactPrior(num_feats=(4, 8), num_blocks=(1, 1), num_emb=8)
+    for parameter in net.parameters():
+        parameter.data = 0.1 * torch.randn(parameter.shape, generator=generator)
+    return net.eval().requires_grad_(False)
+
+
+@pytest.fixture
+def with_tiny_prior(tiny_prior: CompactPrior, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Diffusion works with the tiny prior, for tests in which the quality of the image does not matter."""
+    monkeypatch.setattr('dkp_plugin.restorers.diffusion_restorer.load_prior', lambda name, path: tiny_prior)
+
+
+@pytest.fixture
 def shared_data() -> Path:
     """The folder of benchmarks and weights that lies beside the repository in development."""
     folder = Path(__file__).parents[2] / 'shared' / 'data'
     if not folder.is_dir():
         pytest.skip('shared/data is not at hand')
     return folder
+
+
+@pytest.fixture
+def start_process(tmp_path: Path):
+    """Start ``python -m MODULE ARGUMENTS``; what still runs at the end of the test is killed."""
+    started: list[RealProcess] = []
+
+    def start(
+        module: str,
+        *arguments: object,
+        folder: Path = tmp_path / 'work',
+        num_threads: int | None = None,
+        **environment: object,
+    ) -> RealProcess:
+        texts = {name: str(value) for name, value in environment.items()}
+        started.append(RealProcess(module, tuple(map(str, arguments)), folder, texts, num_threads))
+        return started[-1]
+
+    yield start
+    for process in started:
+        process.kill()

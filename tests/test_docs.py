@@ -158,12 +158,23 @@ def photos(tmp_path):
         write_image(tmp_path / f'photos/{index}.png', skimage.data.astronaut()[40 * index :][:48, 200:240, ::-1].copy())
 
 
-def run(command, folder, *paths):
-    """Run a command line that begins with ``python``, in a folder, with this interpreter."""
-    path = os.pathsep.join(map(str, (*paths, folder, ROOT)))
-    environment = os.environ | {'PYTHONPATH': path, 'OMP_NUM_THREADS': '1'}
-    arguments = [sys.executable, *shlex.split(command)[1:]]
-    done = subprocess.run(arguments, cwd=folder, env=environment, capture_output=True, text=True, timeout=300)
+def run(commands, folder, *paths):
+    """Run command lines that begin with ``python -m`` or ``python FILE`` one after the other in a process of its own.
+
+    Most of the time of such a command is spent on importing torch and BasicSR, so that the commands share a process.
+    """
+    code = (
+        'import json, runpy, sys\n'
+        'for argv in json.loads(sys.argv[1]):\n'
+        '    sys.argv = argv[1:] if argv[0] == "-m" else argv\n'
+        '    try:\n'
+        '        (runpy.run_module if argv[0] == "-m" else runpy.run_path)(sys.argv[0], run_name="__main__")\n'
+        '    except SystemExit as error:\n'
+        '        assert not error.code, (argv, error.code)\n'
+    )
+    environment = os.environ | {'PYTHONPATH': os.pathsep.join(map(str, (*paths, ROOT))), 'OMP_NUM_THREADS': '1'}
+    arguments = [sys.executable, '-c', code, json.dumps([shlex.split(command)[1:] for command in commands])]
+    done = subprocess.run(arguments, cwd=folder, env=environment, capture_output=True, text=True, timeout=600)
     assert done.returncode == 0, done.stderr[-2000:]
 
 
@@ -179,8 +190,7 @@ def test_tutorial_inside_the_package(photos, tmp_path):
     for name, text in files.items():
         (tmp_path / name).write_text(text)
     first, second = (command for command in commands if '-m dkp_plugin.test' in command)
-    run(first, tmp_path)
-    run(f'{second} alternation:num_iter=1 network_g:step_size=1e-9', tmp_path)
+    run([first, f'{second} alternation:num_iter=1 network_g:step_size=1e-9'], tmp_path)
     # Thirty steps bring the image nearer to the truth and to the LR image than the enlarged LR image is.
     result, start = means(tmp_path, 'isotropic'), means(tmp_path, 'isotropic_40')
     assert result['psnr'] > start['psnr']
@@ -202,20 +212,18 @@ def outside(tmp_path):
     return next(command for command in commands if '-m dkp_plugin.test' in command)
 
 
-def test_tutorial_outside_the_package(photos, outside, tmp_path):
-    run(outside, tmp_path)
+def test_tutorial_outside_the_package(photos, outside, tmp_path, start_process):
+    """The modules are found in the current folder, and a wrong argument is refused."""
+    _, *arguments = shlex.split(outside)[1:]
+    process = start_process(*arguments, folder=tmp_path)
+    assert process.wait() == 0, process.read()
     assert means(tmp_path, 'isotropic').keys() == {'psnr', 'kernel_psnr', 'lr_psnr', 'seconds'}
 
-
-def test_a_wrong_argument_of_the_tutorial_is_refused(outside, tmp_path):
     path = tmp_path / 'isotropic.yml'
     path.write_text(path.read_text().replace('num_widths: 20', 'num_widths: 0'))
-    (tmp_path / 'photos').mkdir()
-    done = subprocess.run(
-        [sys.executable, *shlex.split(outside)[1:]], cwd=tmp_path, capture_output=True, text=True, timeout=300
-    )
-    assert done.returncode == 2
-    (line,) = done.stderr.splitlines()
+    process = start_process(*arguments, folder=tmp_path)
+    assert process.wait() == 2
+    (line,) = process.read().splitlines()
     assert re.fullmatch(r'error: isotropic\.yml:\d+: network_k: num_widths: 0 is not allowed: .*', line)
 
 
@@ -226,12 +234,11 @@ def test_tutorial_as_a_package(photos, outside, tmp_path):
         (tmp_path / name).rename(source / name)
     path = tmp_path / 'isotropic.yml'
     path.write_text(re.sub('^custom_imports.*$', '', path.read_text(), flags=re.MULTILINE))
-    run(f'python -m pip install --no-index --no-deps --no-build-isolation -q --target {installed} {source}', tmp_path)
+    install = ['pip', 'install', '--no-index', '--no-deps', '--no-build-isolation', '-q', '--target', installed, source]
+    subprocess.run([sys.executable, '-m', *install], check=True, capture_output=True, timeout=300)
     shutil.rmtree(source)
-    run(outside, tmp_path, installed)
+    compare = f'python {ROOT}/scripts/compare.py isotropic.yml --out comparison'  # it starts ``dkp_plugin.test``
+    run([compare, 'python -m dkp_restore photos/0.png --opt isotropic.yml'], tmp_path, installed)
     assert means(tmp_path, 'isotropic').keys() == {'psnr', 'kernel_psnr', 'lr_psnr', 'seconds'}
-    run('python -m dkp_restore photos/0.png --opt isotropic.yml', tmp_path, installed)
-    assert (tmp_path / 'restored/0.png').is_file()
-    shutil.rmtree(tmp_path / 'results')
-    run(f'python {ROOT}/scripts/compare.py isotropic.yml --out comparison', tmp_path, installed)
     assert (tmp_path / 'comparison/report.html').is_file()
+    assert (tmp_path / 'restored/0.png').is_file()

@@ -11,7 +11,6 @@ import pytest
 from dkp_plugin.data import benchmarks
 from dkp_plugin.data.benchmarks import Benchmark, arrange, load_benchmarks, locate
 from dkp_plugin.host.errors import ImageError, UserError
-from dkp_plugin.io.archives import read_content, walk
 from dkp_plugin.io.formats import SUFFIXES
 from dkp_plugin.io.images import decode_image
 
@@ -260,34 +259,6 @@ def test_sources_without_images_are_refused(tmp_path):
     with pytest.raises(UserError, match=r'in: no image of Set5, RealSRSet; known layouts: Set5/baby\.png, '):
         arrange([source], tmp_path / 'out')
     assert not (tmp_path / 'out').exists()
-
-
-@pytest.mark.parametrize(
-    ('content', 'message'),
-    [(None, 'there is no such folder or file'), (b'text', 'neither a folder nor a zip or tar file')],
-)
-def test_sources_that_cannot_be_read(content, message, tmp_path):
-    if content is not None:
-        (tmp_path / 'Set5.zip').write_bytes(content)
-    with pytest.raises(UserError, match=rf'Set5\.zip: {message}'):
-        arrange([tmp_path / 'Set5.zip'], tmp_path / 'out')
-
-
-def test_damaged_archives_are_named(tmp_path):
-    content = encode(pixels(1, (100, 100)))
-    path = write_zip(tmp_path / 'a.zip', {'Set5/one.png': content})
-    damaged = bytearray(path.read_bytes())
-    damaged[5000:5100] = bytes(100)
-    path.write_bytes(damaged)
-    members = walk(path)
-    inner, read_inner = next(members)
-    with pytest.raises(ImageError, match=r'a\.zip/Set5/one\.png: cannot be read'):
-        read_content(inner, read_inner)
-
-    path = write_tar(tmp_path / 'b.tar.gz', {'Set5/one.png': content, 'Set5/two.png': content})
-    path.write_bytes(path.read_bytes()[:20000])
-    with pytest.raises(UserError, match=r'b\.tar\.gz: not a readable archive'):
-        list(walk(path))
 
 
 def test_hidden_files_are_passed_over(tmp_path):

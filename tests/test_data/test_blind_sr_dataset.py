@@ -189,14 +189,6 @@ def test_lmdb_gives_the_same_lr_images_made_on_the_fly(files, lmdb_roots):
         assert_same_item(items[index], dataset(files, 'gt', **made)[index])
 
 
-@pytest.mark.parametrize('meta', [None, ''])
-def test_folder_that_is_no_lmdb_is_refused(meta, files):
-    if meta is not None:
-        (files / 'LR' / 'meta_info.txt').write_text(meta)
-    with pytest.raises(OptionError, match=r'^dataroot_lq: .*meta_info\.txt'):
-        dataset(files, 'lq', io_backend={'type': 'lmdb'})
-
-
 def test_lmdb_entries_keep_their_folders(files, tmp_path):
     root = tmp_path / 'REDS.lmdb'
     with lmdb.open(str(root), map_size=1 << 20) as environment, environment.begin(write=True) as transaction:
@@ -207,22 +199,6 @@ def test_lmdb_entries_keep_their_folders(files, tmp_path):
     assert items.names == [item['lq_path'] for item in items] == ['x/im', 'y/im']
     c, a = dataset(files, 'lq')[2], dataset(files, 'lq')[0]
     assert items[0]['lq'].equal(c['lq']) and items[1]['lq'].equal(a['lq']) and not c['lq'].equal(a['lq'])
-
-
-@pytest.mark.parametrize(
-    ('meta', 'reason'),
-    [
-        ('x/im.png (16,17,3) 1\nx/im.jpg (16,17,3) 1\n', 'x/im.png and x/im.jpg would share their results'),
-        ('../im.png (16,17,3) 1\n', "the name '../im.png', which leads out of the folder of results"),
-        ('/im.png (16,17,3) 1\n', "the name '/im.png', which leads out of the folder of results"),
-    ],
-)
-def test_lmdb_entries_whose_results_would_be_lost_are_refused(meta, reason, files, tmp_path):
-    (tmp_path / 'x.lmdb').mkdir()
-    (tmp_path / 'x.lmdb/meta_info.txt').write_text(meta)
-    with pytest.raises(OptionError) as error:
-        dataset(files, dataroot_lq=str(tmp_path / 'x.lmdb'), io_backend={'type': 'lmdb'})
-    assert str(error.value).startswith('dataroot_lq: ') and reason in str(error.value)
 
 
 # What a file says beside its colours
@@ -252,18 +228,6 @@ def test_jpeg_quality_comes_beside_the_image(files):
     assert qualities[:2] == [None, None] and abs(int(qualities[2]) - 60) <= 1
     made = dataset(files, 'gt', random_kernel={'jpeg_quality': 35})[0]
     assert made['jpeg_quality'] == 35 and 'jpeg_quality' not in dataset(files, 'gt', random_kernel={})[0]
-
-
-def test_images_that_are_not_read_are_named_in_one_line(files, caplog):
-    for name in ('a.heic.svg', 'b.svg', 'c.nef', 'notes.txt'):
-        (files / 'LR' / name).touch()
-    with caplog.at_level('WARNING', 'basicsr'):
-        assert len(dataset(files, 'lq')) == 3
-    (message,) = caplog.messages
-    assert message == (
-        f'dataroot_lq: {files / "LR"}: not read: a.heic.svg, b.svg (export as PNG or TIFF); '
-        'c.nef (develop the raw file and export it as TIFF)'
-    )
 
 
 def test_what_is_left_out_of_a_file_is_logged_once(files, caplog):
@@ -332,12 +296,6 @@ def test_unpaired_images_are_listed(key, folder, suffix, files):
 def test_truth_without_an_lr_image_is_left_aside(files):
     (files / 'LR' / 'c.png').unlink()
     assert len(dataset(files, 'lq', 'gt', 'kernel')) == 2
-
-
-def test_images_that_would_share_their_results_are_refused(files):
-    shutil.copy(files / 'LR' / 'c.png', files / 'LR' / 'c.jpg')
-    with pytest.raises(OptionError, match=r'^dataroot_lq: .*c\.jpg and .*c\.png would share their results$'):
-        dataset(files, 'lq')
 
 
 @pytest.mark.parametrize('share', [0, 0.5])

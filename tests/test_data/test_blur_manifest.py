@@ -8,15 +8,13 @@ import scipy.io
 import torch
 from scipy.ndimage import correlate
 
-from dkp_plugin.data import blur_manifest, synthesis
+from dkp_plugin.data import blur_manifest
 from dkp_plugin.data.blind_sr_dataset import BlindSRDataset
 from dkp_plugin.data.blur_manifest import BlurRecipe, prepare, verify
-from dkp_plugin.data.kernel_folder import FolderFamily
 from dkp_plugin.host.errors import OptionError, UserError
 from dkp_plugin.host.seeds import image_generator
 from dkp_plugin.io.images import write_image
 from dkp_plugin.io.kernel_files import write_kernel
-from dkp_plugin.physics.kernels import centre_of_mass, fit_to_grid
 
 NAMES = ['Größe 中', 'a.x', 'c']
 
@@ -96,23 +94,6 @@ def test_lr_images_are_right_by_scipy(hr, tmp_path):
         expected = np.stack([correlate(gt[..., c], kernel, mode='grid-wrap')[::3, ::3] for c in range(3)], -1)
         lq = cv2.imdecode(np.frombuffer((tmp_path / f'out/LR/{name}.png').read_bytes(), np.uint8), -1)
         assert np.abs(lq - expected).max() < 0.5001
-
-
-def test_noise_comes_after_the_same_kernel_and_has_the_size_asked_for(tmp_path):
-    write_image(tmp_path / 'HR/flat.png', np.full((200, 200, 3), 128, np.uint8))
-    (clean,) = on_the_fly(tmp_path / 'HR', BlurRecipe(scale=2))
-    (noisy,) = on_the_fly(tmp_path / 'HR', BlurRecipe(scale=2, noise=10))
-    assert noisy['kernel'].equal(clean['kernel']) and clean['lq'].unique().mul(255).tolist() == [128]
-    noise = (noisy['lq'] - clean['lq']) * 255
-    assert abs(noise.mean()) < 0.3 and abs(noise.std() - 10) < 0.3  # 30000 numbers: their errors are 0.06 and 0.04
-
-
-def test_jpeg_is_that_of_opencv(hr):
-    (plain, *_), (jpeg, *_) = (on_the_fly(hr, BlurRecipe(jpeg_quality=quality)) for quality in (None, 20))
-    levels = (plain['lq'] * 255).round().byte().permute(1, 2, 0).numpy()[..., ::-1].copy()
-    expected = cv2.imdecode(cv2.imencode('.jpg', levels, [cv2.IMWRITE_JPEG_QUALITY, 20])[1], cv2.IMREAD_COLOR)
-    assert np.array_equal((jpeg['lq'] * 255).round().byte().permute(1, 2, 0).numpy(), expected[..., ::-1])
-    assert np.abs(expected.astype(int) - levels).max() > 5
 
 
 def test_neither_order_nor_subset_matters(hr, tmp_path):
@@ -282,78 +263,6 @@ def test_recipes_that_cannot_be_followed(options, message, hr, kernels, tmp_path
         prepare(hr, tmp_path / 'out', BlurRecipe(**options))
     assert message in str(error.value) and '\n' not in str(error.value)
     assert not (tmp_path / 'out').exists()
-
-
-# Kernels of any size
-
-
-def test_kernel_that_fits_keeps_its_values():
-    kernel = torch.tensor([[0, 2, 0], [2, 4, 2], [0, 2, 0]], dtype=torch.float64)  # its centre of mass is a pixel
-    fitted = fit_to_grid(torch.nn.functional.pad(kernel, (0, 9, 4, 0)), 9, 6.0)
-    expected = torch.zeros(1, 1, 9, 9, dtype=torch.float64)
-    expected[0, 0, 5:8, 5:8] = kernel / 12
-    torch.testing.assert_close(fitted, expected)
-
-
-def test_shift_by_a_part_of_a_pixel_is_bilinear():
-    fitted = fit_to_grid(torch.ones(1, 1, dtype=torch.float64), 5, 2.25)
-    expected = torch.zeros(1, 1, 5, 5, dtype=torch.float64)
-    expected[0, 0, 2:4, 2:4] = torch.tensor([[9, 3], [3, 1]]) / 16
-    torch.testing.assert_close(fitted, expected)
-
-
-@pytest.mark.parametrize(('shape', 'centre'), [((40, 40), 9.0), ((12, 31), 10.5), ((70, 5), 7.5), ((9, 8), 10.5)])
-def test_mass_and_centre_are_kept_and_large_kernels_shrink(shape, centre, rng):
-    kernel = torch.rand(*shape, generator=rng, dtype=torch.float64)
-    fitted = fit_to_grid(kernel, 19, centre)
-    assert fitted.shape == (1, 1, 19, 19) and fitted.min() >= 0
-    torch.testing.assert_close(fitted.sum(), torch.tensor(1.0, dtype=torch.float64))
-    torch.testing.assert_close(centre_of_mass(fitted)[0], torch.tensor([centre, centre], dtype=torch.float64))
-
-
-def test_shrinking_keeps_the_proportions():
-    line = torch.zeros(101, 101, dtype=torch.float64)
-    line[50, :] = 1  # uniform motion of 101 pixels; room for 9 on both sides of the middle
-    fitted = fit_to_grid(line, 19, 9.0)[0, 0]
-    assert fitted[9].sum() == pytest.approx(1)
-    # 101 points, evenly from 0 to 18: each pixel gets 100 / 18 of them; those at the ends, where one half is missing,
-    # get the points within one pixel, 0, 0.18, ..., 0.9, with weights 1 - 0.18 n: 6 - 0.18 * 15 = 3.3.
-    assert fitted[9, 1:-1].numpy() * 101 == pytest.approx(100 / 18, abs=0.05)
-    assert fitted[9, [0, -1]].numpy() * 101 == pytest.approx(3.3)
-
-
-def test_a_trace_far_off_does_not_shrink_a_kernel():
-    kernel = torch.zeros(61, 61, dtype=torch.float64)
-    kernel[30, 30] = 1
-    kernel[0, 0] = 1e-4
-    assert fit_to_grid(kernel, 11, 5.0)[0, 0, 5, 5] == 1
-
-
-def test_family_of_a_folder_holds_its_kernel_files(tmp_path):
-    for name in ('single.mat', 'key.mat'):
-        scipy.io.savemat(tmp_path / name, {'Kernel': np.ones((3, 3))})
-    np.save(tmp_path / 'array.npy', np.ones((3, 3)))
-    write_image(tmp_path / 'gray.png', np.ones((3, 3), np.uint8))
-    family = FolderFamily(2, 7, 3.0, tmp_path)
-    assert family.names == ('array.npy', 'key.mat', 'single.mat')  # pictures beside kernel files only show them
-    params = torch.tensor([[0.0], [0.34], [0.99999], [1.0]])
-    assert family.index(params).tolist() == [0, 1, 2, 2]
-    assert family.render(params).shape == (4, 1, 7, 7) and family.render(params).dtype == torch.float32
-
-
-@pytest.mark.parametrize('convention', ['aligned', 'released'])
-@pytest.mark.parametrize('scale', [2, 3, 4, 8])
-def test_levin_kernels_lie_where_the_convention_has_them(scale, convention, shared_data, monkeypatch):
-    monkeypatch.setattr(synthesis, 'LEVIN_FOLDER', shared_data / 'kernels' / 'levin')
-    recipe = BlurRecipe(family='levin', scale=scale, convention=convention)
-    made = recipe.build()
-    assert len(made.family.names) == 8
-    kernels = made.family.kernels
-    size = {2: 11, 3: 15, 4: 19, 8: 21}[scale]
-    assert kernels.shape == (8, 1, size, size)
-    centre = size // 2 + (scale - 1) / 2 * {'aligned': 1, 'released': -1}[convention]
-    assert (centre_of_mass(kernels) - centre).abs().max() < 1e-9
-    assert (kernels.sum((1, 2, 3)) - 1).abs().max() < 1e-12
 
 
 def test_versions_name_what_the_pixels_depend_on():

@@ -41,14 +41,6 @@ def test_every_mode_and_depth_survives_a_round_trip(suffix, channels, dtype, tmp
     assert read_photo(path).pixels.dtype == pixels.dtype
 
 
-@pytest.mark.parametrize('channels', MODES)
-def test_png_files_are_read_alike_by_pillow(channels):
-    pixels = random_pixels(channels, 'uint8')
-    with Image.open(io.BytesIO(encode_png(pixels))) as image:
-        assert image.mode == MODES[channels]
-        np.testing.assert_array_equal(np.asarray(image).reshape(pixels.shape), pixels)
-
-
 @pytest.mark.parametrize('channels', [1, 2, 3, 4])
 def test_webp_holds_every_pixel_and_bmp_what_it_can(channels, tmp_path):
     pixels = random_pixels(channels, 'uint8')

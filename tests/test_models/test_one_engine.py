@@ -50,6 +50,7 @@ def photos(tmp_path):
     return tmp_path / 'photos'
 
 
+@pytest.mark.usefixtures('with_tiny_prior')
 @pytest.mark.parametrize('method', METHODS)
 def test_every_door_leads_to_the_same_pixels_and_kernels(method, photos, tmp_path, run_test):
     dataset = {'name': 'photos', 'type': 'BlindSRDataset', 'dataroot_lq': str(photos)}

@@ -1,10 +1,7 @@
 """A run goes on where an earlier one has stopped: what still stands is kept, all else is restored again."""
 
 import json
-import os
 import signal
-import subprocess
-import sys
 import time
 
 import cv2
@@ -14,6 +11,7 @@ import yaml
 from basicsr.metrics import calculate_ssim
 
 from dkp_plugin.evaluation.provenance import differences, options_hash
+from dkp_plugin.host.interruption import GRACE
 from dkp_plugin.models.blind_sr_model import BlindSRModel
 
 
@@ -216,7 +214,7 @@ def test_differences():
 
 
 @pytest.fixture
-def start(options, tmp_path):
+def start(options, start_process):
     """Start ``python -m dkp_plugin.test`` on the options, slowed down so that it can be hit in the middle."""
     options['alternation'] = {'num_iter': 40, 'averaging': 0.9}
     options['early_stopping'] = {'method': 'emv', 'window': 5, 'min_iter': 10}
@@ -226,17 +224,9 @@ def start(options, tmp_path):
     def run(folder):
         folder.mkdir(exist_ok=True)
         (folder / 'options.yml').write_text(yaml.safe_dump(options))
-        command = [sys.executable, '-m', 'dkp_plugin.test', '-opt', 'options.yml']
-        return subprocess.Popen(command, cwd=folder, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
+        return start_process('dkp_plugin.test', '-opt', 'options.yml', folder=folder)
 
     return run
-
-
-def wait_for(path, process, timeout=60):
-    deadline = time.monotonic() + timeout
-    while not path.exists():
-        assert process.poll() is None and time.monotonic() < deadline
-        time.sleep(0.002)
 
 
 def without_seconds(results):
@@ -246,40 +236,35 @@ def without_seconds(results):
 
 
 def test_kill_9_and_on_again_gives_the_same_bytes(start, tmp_path):
-    whole = start(tmp_path / 'whole')
-    assert whole.communicate() and whole.returncode == 0
+    assert start(tmp_path / 'whole').wait() == 0
     expected = without_seconds(files(tmp_path / 'whole'))
     assert len(expected) == 3 * 5
 
     broken, checkpoint = tmp_path / 'broken', tmp_path / 'broken/results/tiny/checkpoints/Tiny/b/search.pt'
     process = start(broken)
-    wait_for(checkpoint, process)
-    os.kill(process.pid, signal.SIGKILL)
-    process.communicate()
-    assert process.returncode == -signal.SIGKILL
+    process.wait_until(checkpoint.exists)
+    process.stop(signal.SIGKILL)
+    assert process.wait() == -signal.SIGKILL
     kept = files(broken)
     assert 'results/tiny/visualization/Tiny/a_tiny.png' in kept
     assert 'results/tiny/visualization/Tiny/b_tiny.png' not in kept
 
     process = start(broken)
-    _, error = process.communicate()
-    assert process.returncode == 0 and 'Tiny: 1 of 3 images are finished' in error
-    assert 'resuming after iteration ' in error
+    assert process.wait() == 0 and 'Tiny: 1 of 3 images are finished' in process.read()
+    assert 'resuming after iteration ' in process.read()
     assert without_seconds(files(broken)) == expected
     assert not checkpoint.exists()
 
 
 @pytest.mark.parametrize(('signum', 'status'), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
 def test_a_signal_saves_and_stops(start, tmp_path, signum, status, options):
-    options['val']['checkpoint_freq'] = 0  # so that only the signal saves
-    options['alternation']['num_iter'] = 2000
-    process = start(tmp_path)
-    while 'Tiny 1/3' not in (line := process.stderr.readline()):
-        assert line
-    time.sleep(1)
-    begin = time.monotonic()
-    process.send_signal(signum)
-    _, error = process.communicate(timeout=6)
-    assert process.returncode == status and time.monotonic() - begin < 5
-    assert error.splitlines()[-1] == ('interrupted; what is finished is kept, the same command continues')
-    assert [path.name for path in (tmp_path / 'results/tiny/checkpoints/Tiny').rglob('*.pt')] == ['search.pt']
+    options['val'] |= {'checkpoint_freq': 0, 'curve_freq': 0}  # so that only the signal saves
+    options['alternation']['num_iter'] = 100_000
+    process = start(tmp_path / 'work')
+    process.wait_until(lambda: 'Tiny 1/3' in process.read())
+    time.sleep(0.2)  # into the loop
+    seconds = process.stop(signum)
+    assert process.wait() == status
+    assert seconds < GRACE + 1 + process.seconds_to_start  # five seconds, more on a busy machine
+    assert process.read().splitlines()[-1] == 'interrupted; what is finished is kept, the same command continues'
+    assert [path.name for path in (tmp_path / 'work/results/tiny/checkpoints/Tiny').rglob('*.pt')] == ['search.pt']

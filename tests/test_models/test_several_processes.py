@@ -4,9 +4,9 @@ import json
 import os
 import shutil
 import signal
+import socket
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
@@ -14,8 +14,6 @@ import yaml
 
 OUTPUTS = ('visualization', 'kernels', 'curves')
 NOT_COMPARED = ('seconds', 'peak_memory_mib')
-# As many threads in each case: sums over several threads are rounded in another order on some processors.
-ENVIRONMENT = {**os.environ, 'OMP_NUM_THREADS': '1', 'PYTHONWARNINGS': 'ignore'}
 
 
 @pytest.fixture
@@ -25,19 +23,39 @@ def folder(options, benchmark, tmp_path):
         for path in benchmark.glob(f'*/{twin}.*'):
             shutil.copy(path, path.with_stem(name))
     options['alternation'] = {'num_iter': 30}
-    (tmp_path / 'options.yml').write_text(yaml.safe_dump(options))
-    return tmp_path
+    folder = tmp_path / 'work'
+    folder.mkdir()
+    (folder / 'options.yml').write_text(yaml.safe_dump(options))
+    return folder
 
 
-def torchrun(folder: Path, num: int, *arguments: str) -> subprocess.Popen:
-    command = [sys.executable, '-m', 'torch.distributed.run', '--standalone', f'--nproc_per_node={num}', *arguments]
-    command += ['-m', 'dkp_plugin.test', '-opt', 'options.yml', '--launcher', 'pytorch']
-    return subprocess.Popen(command, cwd=folder, env=ENVIRONMENT, stderr=subprocess.PIPE, text=True)
+@pytest.fixture
+def start(folder, start_process):
+    """Start the test pipeline as process ``rank`` of ``world_size``, or alone."""
+
+    def run(rank=0, world_size=1, port=0):
+        # As many threads in each case: sums over several threads are rounded in another order on some processors.
+        arguments = ['dkp_plugin.test', '-opt', 'options.yml']
+        if world_size == 1:
+            return start_process(*arguments, folder=folder, num_threads=1)
+        group = {'MASTER_ADDR': '127.0.0.1', 'MASTER_PORT': port, 'RANK': rank, 'LOCAL_RANK': rank}
+        group['WORLD_SIZE'] = world_size
+        return start_process(*arguments, '--launcher', 'pytorch', folder=folder, num_threads=1, **group)
+
+    return run
 
 
-def run_alone(folder: Path) -> int:
-    command = [sys.executable, '-m', 'dkp_plugin.test', '-opt', 'options.yml']
-    return subprocess.run(command, cwd=folder, env=ENVIRONMENT, capture_output=True, check=False).returncode
+@pytest.fixture
+def start_group(start):
+    """Start so many processes with the variables that torchrun sets."""
+
+    def run(num):
+        with socket.socket() as free:
+            free.bind(('127.0.0.1', 0))
+            port = free.getsockname()[1]
+        return [start(rank, num, port) for rank in range(num)]
+
+    return run
 
 
 def outputs(folder: Path) -> dict[str, bytes]:
@@ -54,48 +72,36 @@ def table(folder: Path) -> list[dict]:
     ]
 
 
-def test_two_and_three_processes_one_of_them_killed(folder, tmp_path):
-    assert run_alone(folder) == 0
-    expected, expected_table = outputs(folder), table(folder)
-    assert len(expected) == 5 * 4 and len(expected_table) == 6
+@pytest.fixture
+def expected(folder, start):
+    """The results and the table of one process; the results are removed."""
+    assert start().wait() == 0
+    found = outputs(folder), table(folder)
+    assert len(found[0]) == 5 * 4 and len(found[1]) == 6
+    shutil.rmtree(folder / 'results')
+    return found
+
+
+def test_two_and_three_processes_one_of_them_killed(expected, folder, start_group):
+    processes = start_group(2)
+    assert [process.wait() for process in processes] == [0, 0], processes[0].read()
+    assert (outputs(folder), table(folder)) == expected
 
     shutil.rmtree(folder / 'results')
-    process = torchrun(folder, 2)
-    _, error = process.communicate(timeout=240)
-    assert process.returncode == 0, error
-    assert outputs(folder) == expected and table(folder) == expected_table
-
-    shutil.rmtree(folder / 'results')
-    process = torchrun(folder, 3)
+    processes = start_group(3)
     records = folder / 'results/tiny/records/Tiny'
-    deadline = time.monotonic() + 240
-    while len(list(records.glob('*.json'))) < 1:
-        assert time.monotonic() < deadline and process.poll() is None
-        time.sleep(0.005)
-    os.kill(worker(process.pid, rank=2), signal.SIGKILL)
-    process.communicate(timeout=240)
-    assert process.returncode != 0
+    processes[2].wait_until(lambda: list(records.glob('*.json')))
+    processes[2].stop(signal.SIGKILL)
+    for process in processes[:2]:  # as torchrun ends the others
+        process.kill()
+    assert all(process.wait() != 0 for process in processes)
     done = {path.stem for path in records.glob('*.json')}
 
     kept = {name: (records / f'{name}.json').stat().st_mtime_ns for name in done}
-    process = torchrun(folder, 3)
-    _, error = process.communicate(timeout=240)
-    assert process.returncode == 0, error
-    assert outputs(folder) == expected and table(folder) == expected_table
+    processes = start_group(3)
+    assert [process.wait() for process in processes] == [0, 0, 0], processes[0].read()
+    assert (outputs(folder), table(folder)) == expected
     assert {name: (records / f'{name}.json').stat().st_mtime_ns for name in done} == kept
-
-
-def worker(parent: int, rank: int) -> int:
-    """Process id of torchrun's worker of a rank."""
-    for entry in Path('/proc').iterdir():
-        try:
-            variables = (entry / 'environ').read_bytes().split(b'\0')
-            status = (entry / 'stat').read_text().rpartition(')')[2].split()
-        except (OSError, IndexError):
-            continue
-        if entry.name.isdecimal() and int(status[1]) == parent and f'RANK={rank}'.encode() in variables:
-            return int(entry.name)
-    raise AssertionError(f'there is no worker of rank {rank}')
 
 
 def test_processes_of_a_job_array_need_no_group(options, run_again, tmp_path, monkeypatch):
@@ -108,10 +114,13 @@ def test_processes_of_a_job_array_need_no_group(options, run_again, tmp_path, mo
     assert [row['image'] for row in table(tmp_path)[1:]] == ['a', 'b', 'c']
 
 
-def test_a_failed_image_of_another_process_is_told(folder, benchmark):
+def test_torchrun_and_a_failed_image_of_another_process(folder, benchmark):
     (benchmark / 'LR/b.png').write_bytes(b'no image')
-    process = torchrun(folder, 2)
-    _, error = process.communicate(timeout=240)
-    assert process.returncode == 1
-    assert sum(line.startswith('failed: ') and 'LR/b.png: not a readable' in line for line in error.splitlines()) == 1
+    command = [sys.executable, '-m', 'torch.distributed.run', '--standalone', '--nproc_per_node=2']
+    command += ['-m', 'dkp_plugin.test', '-opt', 'options.yml', '--launcher', 'pytorch']
+    environment = os.environ | {'OMP_NUM_THREADS': '1', 'PYTHONWARNINGS': 'ignore'}
+    done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, timeout=240)
+    assert done.returncode == 1
+    lines = done.stderr.splitlines()
+    assert sum(line.startswith('failed: ') and 'LR/b.png: not a readable' in line for line in lines) == 1
     assert [row['image'] for row in table(folder)[1:] if 'error' in row] == ['b']
