@@ -281,5 +281,5 @@ def test_a_signal_saves_and_stops(start, tmp_path, signum, status, options):
     process.send_signal(signum)
     _, error = process.communicate(timeout=6)
     assert process.returncode == status and time.monotonic() - begin < 5
-    assert error.splitlines()[-1] == ('interrupted; what is finished is kept, the same command continues')
+    assert error.splitlines()[-1] == ('interrupted; finished results are kept, rerun the same command to resume')
     assert [path.name for path in (tmp_path / 'results/tiny/checkpoints/Tiny').rglob('*.pt')] == ['search.pt']

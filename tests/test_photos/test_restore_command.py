@@ -210,7 +210,7 @@ def test_a_signal_stops_within_five_seconds(signum, status, photos, tmp_path):
     _, text = process.communicate(timeout=30)
     assert process.returncode == status and time.monotonic() - begin < 5
     lines = [line for line in text.splitlines() if 'kernel estimate' not in line]
-    assert lines == ['interrupted; what is finished is kept, the same command continues']
+    assert lines == ['interrupted; finished results are kept, rerun the same command to resume']
     assert not list((tmp_path / 'out').rglob('*.png'))
 
 
