@@ -18,7 +18,7 @@ SCALES = (2, 3, 4, 8)
 CONVENTIONS = ('aligned', 'released')
 MAX_PIXELS = 100_000_000
 
-KEPT = 'what is finished is kept, the same command continues'
+KEPT = 'finished results are kept, rerun the same command to resume'
 EXIT_USER_ERROR, EXIT_INTERRUPTED = 2, 130
 EPILOG = """\
 A second run skips what is finished. Under torchrun or srun the images are shared among the processes.

@@ -1,4 +1,4 @@
-"""Which estimators and restorers there are, those of other packages included."""
+"""List the registered estimators and restorers, including those of other packages."""
 
 import inspect
 from dataclasses import astuple, dataclass
@@ -19,12 +19,12 @@ class Method:
     Attributes:
         name: Its name in the registry, for ``network_k: {type: <name>}`` or ``network_g: {type: <name>}``.
         kind: ``estimator`` (``network_k``) or ``restorer`` (``network_g``).
-        kernel_families: Kernel families that an estimator knows; empty: it assumes none.
-        scales: Scale factors that it supports.
+        kernel_families: Kernel families that an estimator assumes; empty: none.
+        scales: Supported scale factors.
         needs_weights: Whether it has trained weights.
-        package: The package that brings it.
+        package: The package that provides it.
         paper: Reference; may be empty.
-        summary: What it is, in one sentence.
+        summary: Description in one sentence.
     """
 
     name: str
@@ -38,10 +38,10 @@ class Method:
 
 
 def list_methods() -> list[Method]:
-    """List all registered estimators and restorers; the facts are the class attributes of the methods.
+    """List all registered estimators and restorers, described by their class attributes.
 
     Returns:
-        The estimators, then the restorers, each by name.
+        The estimators, then the restorers, both sorted by name.
     """
     found = [
         _describe(name, network, kind)
@@ -67,7 +67,7 @@ def _describe(name: str, network: type, kind: Literal['estimator', 'restorer']) 
 
 
 def format_methods() -> str:
-    """The table of :func:`list_methods` as text, a line for each method."""
+    """Format the result of :func:`list_methods` as a text table, one line per method."""
     rows = [HEAD, *(tuple(map(_text, astuple(method))) for method in list_methods())]
     widths = [max(len(row[column]) for row in rows) for column in range(len(HEAD) - 1)] + [0]
     return '\n'.join(

@@ -103,7 +103,7 @@ def _check_dataset(dataset: Mapping[str, Any], where: str, degradation: Degradat
     if name is None:
         raise OptionError(f'{where}: missing key name')
     if not isinstance(name, str) or not re.match(PART_OF_NAME, name) or not name.strip('.'):
-        raise OptionError(f'{where}: name: {name!r} is not allowed: it names a folder, so text without / and \\ is')
+        raise OptionError(f'{where}: name: {name!r} is not allowed; allowed: a folder name without / and \\')
     if dataset.get('phase', 'test') not in ('test', 'val'):
         raise OptionError(f'{where}: not the key of a data set for a test; allowed: test, test_1, test_2, ...')
     dataset_class = get_registered(DATASET_REGISTRY, dataset, where)

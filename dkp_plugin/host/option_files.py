@@ -289,7 +289,7 @@ def check_shape(opt: dict[str, Any]) -> None:
             raise OptionError(f'{key}: missing')
     name = opt['name']
     if not isinstance(name, str) or not re.fullmatch(r'[^/\\]*[^/\\.][^/\\]*', name):
-        raise OptionError(f'name: {name!r} is not allowed: it names a folder, so text without / and \\ is')
+        raise OptionError(f'name: {name!r} is not allowed; allowed: a folder name without / and \\')
     blocks = {key: opt[key] for key in ('path', 'datasets')}
     if isinstance(opt['datasets'], dict):
         blocks |= {f'datasets: {key}': block for key, block in opt['datasets'].items()}

@@ -1,4 +1,4 @@
-"""The model that every blind system runs in: BasicSR's life cycle around the engine, image by image."""
+"""The model of every blind method: BasicSR's life cycle around the engine, one image at a time."""
 
 import sys
 from collections.abc import Callable, Mapping
@@ -40,17 +40,17 @@ from dkp_plugin.io.transparency import join_alpha
 
 @MODEL_REGISTRY.register()
 class BlindSRModel(BaseModel):
-    """Restores the LR images of data sets whose blur is unknown.
+    """Restores the LR images of data sets with unknown blur.
 
-    The truth, where a dataset has it, goes to the metrics only. The methods follow the life cycle of BasicSR's
-    models; the option file is described by :class:`~dkp_plugin.engine.options.BlindSROptions`.
+    Only the metrics see the true images and kernels of a dataset. The methods follow the life cycle of BasicSR's
+    models; :class:`~dkp_plugin.engine.options.BlindSROptions` describes the option file.
 
     Args:
         opt: The options.
-        checked: What :meth:`check_options` returned for them; None: built here.
+        checked: Result of :meth:`check_options` for these options; None: built here.
 
     Raises:
-        OptionError: for a mistake in the options.
+        OptionError: if an option is invalid.
     """
 
     def __init__(self, opt: dict[str, Any], checked: Restoration | None = None) -> None:
@@ -61,15 +61,15 @@ class BlindSRModel(BaseModel):
         self.results_root = Path(opt['path']['results_root'])
         self.provenance = Provenance(opt)
         self.made_from: dict[str, Any] = {}
-        self.checkpoint_folder: Path | None = None  # none: an interrupted image starts again
-        self.reported_skipped: set[str] = set()  # metrics reported as skipped, each once a run
+        self.checkpoint_folder: Path | None = None  # None: an interrupted image restarts from scratch
+        self.reported_skipped: set[str] = set()  # skipped metrics, each reported once per run
 
     @classmethod
     def check_options(cls, opt: Mapping[str, Any]) -> Restoration:
-        """Check a whole option file without writing anything; return what it describes, built and on the CPU.
+        """Check a whole option file without writing anything, and build its restoration on the CPU.
 
         Raises:
-            OptionError: for the first mistake.
+            OptionError: for the first invalid option.
         """
         restoration = Restoration(opt, 'cpu')
         check_metrics(restoration.options.val.metrics)
@@ -77,14 +77,14 @@ class BlindSRModel(BaseModel):
         return restoration
 
     def feed_data(self, data: dict[str, Any]) -> None:
-        """Take an item of a test loader.
+        """Take an item from a test loader.
 
         Args:
             data: ``lq`` (1, C, h, w) and ``lq_path``; optionally ``gt`` (1, C, s h, s w), ``kernel`` (1, 1, K, K),
                 ``alpha`` (1, 1, h, w) and ``jpeg_quality``, (1,).
 
         Raises:
-            ImageError: if HR and LR image do not fit each other and the scale.
+            ImageError: if the sizes of the HR and LR images do not match the scale.
         """
         lq_path = data['lq_path'][0]
         self.image_name = Path(lq_path).stem
@@ -99,13 +99,13 @@ class BlindSRModel(BaseModel):
             )
 
     def test(self) -> None:
-        """Restore the image that was fed; sets ``output``, ``kernel`` and ``result``.
+        """Restore the current image; set ``output``, ``kernel`` and ``result``.
 
         Raises:
-            ImageError: for an image that is too small, or too large for the memory.
-            DivergenceError: if every attempt ended in numbers that are not finite.
+            ImageError: if the image is too small, or too large for the memory.
+            DivergenceError: if every attempt produced values that are not finite.
         """
-        if self.net_k.needs_truth:  # the marked exception from blindness
+        if self.net_k.needs_truth:  # an oracle, marked as such in the records
             self.net_k.take_truth(self.kernel_gt)
         folder = self.checkpoint_folder and self.checkpoint_folder / self.image_name
         identity = fingerprint(self.made_from, self.image_name)
@@ -117,7 +117,7 @@ class BlindSRModel(BaseModel):
         self.output, self.kernel = self.result.x, self.result.kernel
 
     def get_current_visuals(self) -> dict[str, Tensor]:
-        """The images of the last test: ``lq``, ``result``, ``kernel`` and, where known, ``gt`` and ``kernel_gt``."""
+        """The images of the last test: ``lq``, ``result``, ``kernel`` and, if known, ``gt`` and ``kernel_gt``."""
         visuals = {
             'lq': self.lq,
             'result': self.output,
@@ -128,14 +128,14 @@ class BlindSRModel(BaseModel):
         return {key: value.detach().cpu() for key, value in visuals.items() if value is not None}
 
     def dist_validation(self, dataloader: DataLoader, current_iter: Any, tb_logger: Any, save_img: bool) -> None:
-        """Validate on all processes, each of which takes its share of the images."""
+        """Validate on all processes; each takes its share of the images."""
         self.nondist_validation(dataloader, current_iter, tb_logger, save_img)
 
     def nondist_validation(self, dataloader: DataLoader, current_iter: Any, tb_logger: Any, save_img: bool) -> None:
-        """Restore the unfinished images of a dataset; save images, kernels, curves and records as they come.
+        """Restore the unfinished images of a dataset; save each image, kernel, curve and record once it is ready.
 
-        An image is finished if its record and its files exist and were made from the same options, weights, LR image
-        and version. An image that fails is logged and recorded with its error; the run continues with the others.
+        An image is finished if its record and files exist and come from the same options, weights, LR image and
+        version. An image that fails is logged and recorded with its error; the run continues with the other images.
 
         Raises:
             Interrupted: if the run was asked to stop; finished images and the state of the current one are kept.
@@ -158,25 +158,25 @@ class BlindSRModel(BaseModel):
             get_root_logger().info(f'{dataset_name} {index + 1}/{len(dataset)}: {records.image_names[index]}')
             self._restore(dataset, index, records, save_img)
             if is_only_writer:
-                with suppress(OSError):  # a full disk; the last summary is not suppressed
+                with suppress(OSError):  # such as a full disk; errors in the final summary are raised
                     records.write_summary()
         records.by_name = merge(records.by_name)
         if is_main():
             records.adopt(stock.made_from)
             records.write_summary()
             self._log_means(dataset_name, records.means(), tb_logger, current_iter)
-        barrier()  # whoever reads the summary now finds it
+        barrier()  # so that every process can read the summary
 
     def _restore(self, dataset: Dataset, index: int, records: Records, save_img: bool) -> None:
-        """Restore one image of a dataset and record it, or record why that failed."""
+        """Restore one image of a dataset and record the result or the error."""
         name = records.image_names[index]
         try:
             item = load_item(dataset, index)
             self.made_from = self.provenance.of(item)
             self.feed_data(default_collate([item]))
-            self.image_name = name  # which keeps the folder of an lmdb's entry
+            self.image_name = name  # includes the folder of an lmdb entry
             self.test()
-            if save_img:  # before the metrics, so that no error in them can cost the result
+            if save_img:  # before the metrics, whose errors must not lose the result
                 self._save_result(records.dataset_name)
             records.add(self._measure(), self.made_from)
             self.checkpoints.remove()
@@ -186,11 +186,11 @@ class BlindSRModel(BaseModel):
         except OSError as error:
             message = f'{name}: {error.strerror or error}' + (f': {error.filename}' if error.filename else '')
         get_root_logger().error(message)
-        with suppress(OSError):  # with a full disk, the record stays in memory at least
+        with suppress(OSError):  # on a full disk, at least the record in memory remains
             records.add({'image': name, 'error': message}, {})
 
     def _output_paths(self, dataset_name: str, image_name: str) -> tuple[Path, Path]:
-        """Where the image, by BasicSR's rule, and the kernel are saved."""
+        """Paths of the image, named as in BasicSR, and of the kernel."""
         file_name = f'{image_name}_{self.options.val.suffix or self.options.name}.png'
         return (
             self.results_root / 'visualization' / dataset_name / file_name,
@@ -198,7 +198,7 @@ class BlindSRModel(BaseModel):
         )
 
     def _measure_again(self, dataset_name: str, item: dict[str, Any], image_name: str) -> dict[str, float]:
-        """The metrics of a result from its files, which hold the 8 bits that metrics are calculated on."""
+        """Compute the metrics of a result from its files, which hold the 8-bit values that metrics use."""
         image_path, kernel_path = self._output_paths(dataset_name, image_name)
         visuals = {
             'lq': item['lq'][None],
@@ -211,7 +211,7 @@ class BlindSRModel(BaseModel):
         return evaluate(self.options.val.metrics or {}, metric_data(visuals, self.options.scale))[0]
 
     def _measure(self) -> dict[str, Any]:
-        """Calculate the metrics of the last test; return its record."""
+        """Compute the metrics of the last test; return its record."""
         data = metric_data(self.get_current_visuals(), self.options.scale)
         values, skipped = evaluate(self.options.val.metrics or {}, data)
         for name in skipped.keys() - self.reported_skipped:
@@ -236,7 +236,7 @@ class BlindSRModel(BaseModel):
         }
 
     def _save_result(self, dataset_name: str) -> None:
-        """Write the image where BasicSR puts it, and kernel, curve and trajectory in folders of their own."""
+        """Write the image to BasicSR's folder, and the kernel, curve and trajectory to separate folders."""
         image_path, kernel_path = self._output_paths(dataset_name, self.image_name)
         degradation, x = self.result.degradation, self.output
         if self.alpha is not None:
@@ -257,12 +257,12 @@ class BlindSRModel(BaseModel):
 
 
 class _Progress(Observer):
-    """Shows the steps of one image on a bar, keeps its trajectory and logs what goes wrong.
+    """Shows the steps of one image in a progress bar, records its trajectory and logs warnings.
 
     Args:
-        name: Of the image.
-        is_shown: Whether there is a bar.
-        trajectory: Keeps image and kernel at intervals.
+        name: Name of the image.
+        is_shown: Whether to show the bar.
+        trajectory: Records the image and the kernel at intervals.
     """
 
     def __init__(self, name: str, is_shown: bool, trajectory: Trajectory) -> None:

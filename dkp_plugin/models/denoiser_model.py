@@ -1,4 +1,4 @@
-"""The model that trains an image prior as a denoiser of all noise levels."""
+"""The model that trains an image prior as a denoiser for all noise levels."""
 
 import math
 from pathlib import Path
@@ -18,13 +18,13 @@ from dkp_plugin.models.training_options import Block, Number, TrainBlock, Traini
 
 
 def sample_sigma(num: int, sigma_range: tuple[float, float], median: float, spread: float, generator: Any) -> Tensor:
-    """Draw noise levels from a log-normal distribution that is cut off at both ends.
+    """Draw noise levels from a truncated log-normal distribution.
 
     Args:
-        num: How many.
+        num: Number of levels.
         sigma_range: Smallest and largest level.
-        median: Of the distribution before it is cut.
-        spread: Standard deviation of log sigma before it is cut.
+        median: Median of the distribution before truncation.
+        spread: Standard deviation of log sigma before truncation.
         generator: CPU generator.
 
     Returns:
@@ -50,12 +50,12 @@ class DenoiserTrain(TrainBlock):
     @classmethod
     def _ascends(cls, value: tuple[float, float]) -> tuple[float, float]:
         if not value[0] < value[1]:
-            raise ValueError('the first number must be the smaller one')
+            raise ValueError('the first number must be smaller than the second')
         return value
 
 
 class DenoiserVal(ValBlock):
-    """Block ``val``; the noise levels are of 255."""
+    """Block ``val``; noise levels are out of 255."""
 
     sigmas: list[Number] = Field(min_length=1)
 
@@ -69,7 +69,7 @@ class DenoiserOptions(TrainingOptions):
 
 @runtime_checkable
 class Denoiser(Protocol):
-    """A network that maps noisy images and their noise levels to images, and weighs its own loss."""
+    """A network that maps noisy images and noise levels to images and provides the weight of its loss."""
 
     def forward(self, x: Tensor, sigma: Tensor, dtype: torch.dtype) -> Tensor: ...
 
@@ -78,15 +78,15 @@ class Denoiser(Protocol):
 
 @MODEL_REGISTRY.register()
 class DenoiserModel(SRModel):
-    """Trains ``network_g`` to denoise; BasicSR's SRModel does the rest: optimiser, average of the weights, checkpoints.
+    """Trains ``network_g`` to denoise. BasicSR's SRModel provides the optimiser, weight averaging and checkpoints.
 
-    The network maps noisy images (B, 3, H, W) and noise levels (B,) to denoised images and weighs its own loss, as
-    :class:`~dkp_plugin.archs.compact_prior_arch.CompactPrior` does. Noise and its levels depend on ``manual_seed`` and
-    the iteration alone, so a training that is resumed meets the numbers of one that was not interrupted.
+    The network maps noisy images (B, 3, H, W) and noise levels (B,) to denoised images and provides the weight of its
+    loss, as :class:`~dkp_plugin.archs.compact_prior_arch.CompactPrior` does. The noise and its levels depend only on
+    ``manual_seed`` and the iteration, so a resumed training uses the same numbers as an uninterrupted one.
 
-    Keys of its own, under ``train``: ``sigma_range``, ``sigma_median``, ``sigma_spread`` (see :func:`sample_sigma`),
-    ``precision`` and ``max_grad_norm``, to which longer gradients are cut; under ``val``: ``sigmas``, noise levels in
-    units of 1/255.
+    Additional keys under ``train``: ``sigma_range``, ``sigma_median``, ``sigma_spread`` (see :func:`sample_sigma`),
+    ``precision``, and ``max_grad_norm``, the limit for clipping the gradient norm. Under ``val``: ``sigmas``, noise
+    levels in units of 1/255.
     """
 
     options = DenoiserOptions
@@ -104,7 +104,7 @@ class DenoiserModel(SRModel):
         super().init_training_settings()
 
     def feed_data(self, data: dict[str, Any]) -> None:
-        """Take clean images: ``gt`` of a training set, or ``lq`` of BasicSR's SingleImageDataset in validation."""
+        """Take clean images: ``gt`` from a training set, or ``lq`` from BasicSR's SingleImageDataset in validation."""
         self.gt = data.get('gt', data.get('lq')).to(self.device)
 
     def _noisy(self, sigma: Tensor, generator: torch.Generator) -> Tensor:
@@ -112,14 +112,14 @@ class DenoiserModel(SRModel):
         return self.gt + sigma.view(-1, 1, 1, 1) * noise
 
     def optimize_parameters(self, current_iter: int) -> None:
-        """Take one step on the images that were fed."""
+        """Take one training step on the current images."""
         generator = image_generator(self.opt['manual_seed'], f'iteration {current_iter}')
         sigma = sample_sigma(len(self.gt), self.sigma_range, self.sigma_median, self.sigma_spread, generator)
         sigma = sigma.to(self.device)
         dtype = compute_dtype(self.precision, self.device)
         self.optimizer_g.zero_grad()
         denoised = self.net_g(self._noisy(sigma, generator), sigma, dtype)
-        # Not by the loss's own weights, which BasicSR divides by their sum.
+        # Scaling the images instead of passing weights to the loss, because BasicSR divides by the sum of the weights.
         factor = self.get_bare_model(self.net_g).loss_weight(sigma).sqrt().view(-1, 1, 1, 1)
         loss = self.cri_pix(factor * denoised, factor * self.gt)
         loss.backward()
@@ -135,7 +135,7 @@ class DenoiserModel(SRModel):
             self.nondist_validation(dataloader, current_iter, tb_logger, save_img)
 
     def nondist_validation(self, dataloader: DataLoader, current_iter: int, tb_logger: Any, save_img: bool) -> None:
-        """Log the mean PSNR over RGB of clipped results at each of ``val: sigmas``; the noise is the same each time."""
+        """Log the mean RGB PSNR of clipped results at each of ``val: sigmas``; every validation uses the same noise."""
         net = getattr(self, 'net_g_ema', self.net_g)
         dtype = compute_dtype(self.opt['train'].get('precision', 'auto') if self.is_train else 'auto', self.device)
         name = dataloader.dataset.opt['name']

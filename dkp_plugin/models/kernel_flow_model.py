@@ -1,4 +1,4 @@
-"""The model that trains a normalizing flow of blur kernels by maximum likelihood."""
+"""The model that trains a normalizing flow on blur kernels by maximum likelihood."""
 
 import math
 from typing import Annotated, Any, Literal
@@ -21,7 +21,7 @@ from dkp_plugin.physics.kernels import default_kernel_size
 class KernelFlowTrain(TrainBlock):
     """Block ``train``; see :class:`KernelFlowModel`."""
 
-    ema_decay: Annotated[float, Field(ge=0, le=0)] = 0.0  # it keeps no average
+    ema_decay: Annotated[float, Field(ge=0, le=0)] = 0.0  # no weight averaging
 
 
 class KernelFlowOptions(TrainingOptions):
@@ -35,9 +35,9 @@ class KernelFlowOptions(TrainingOptions):
 class KernelFlowModel(SRModel):
     """Trains ``network_g``, a :class:`~dkp_plugin.archs.kernel_flow_arch.KernelFlow`, on kernels.
 
-    The loss is the negative log-likelihood of the kernels' logits in nats per dimension. BasicSR's SRModel does the
-    rest: optimiser, schedule, checkpoints. It keeps no average of the weights (``ema_decay``), since the running
-    statistics of the batch normalisation would not belong to it; a learning rate that falls to zero does its work.
+    The loss is the negative log-likelihood of the kernels' logits in nats per dimension. BasicSR's SRModel provides the
+    optimiser, the schedule and the checkpoints. Weights are not averaged (``ema_decay``), since averaged weights would
+    not match the running statistics of the batch normalisation; a learning rate that decays to zero replaces it.
     """
 
     options = KernelFlowOptions
@@ -47,13 +47,13 @@ class KernelFlowModel(SRModel):
         """Check an option file; see :func:`~dkp_plugin.models.training_options.check_training`.
 
         Raises:
-            OptionError: also for a flow of another kernel size than the datasets have.
+            OptionError: also if the kernel sizes of the flow and the datasets differ.
         """
         check_training(cls.options, opt, {'network_g': KernelFlow})
         for key, block in opt['datasets'].items():
             found = block.get('kernel_size') or default_kernel_size(opt['scale'])
             if found != (size := opt['network_g'].get('kernel_size', found)):
-                raise OptionError(f'datasets: {key}: kernel_size: {found} is not that of network_g, {size}')
+                raise OptionError(f'datasets: {key}: kernel_size: {found} does not match network_g, {size}')
 
     def init_training_settings(self) -> None:
         self.net_g.train()
@@ -61,17 +61,17 @@ class KernelFlowModel(SRModel):
         self.setup_schedulers()
 
     def feed_data(self, data: dict[str, Any]) -> None:
-        """Take ``kernel``, (B, 1, K, K), as a KernelDataset makes them."""
+        """Take ``kernel``, (B, 1, K, K), from a KernelDataset."""
         self.kernel = data['kernel'].to(self.device)
 
     def _nll(self) -> Tensor:
-        """Negative log-likelihood of each kernel that was fed: (B,), in nats per dimension."""
+        """Negative log-likelihood of each of the current kernels: (B,), in nats per dimension."""
         flow = self.get_bare_model(self.net_g)
         u, log_det = self.net_g(flow.to_logits(self.kernel))
         return -(flow.base_log_prob(u) + log_det) / u.shape[1]
 
     def optimize_parameters(self, current_iter: int) -> None:
-        """Take one step on the kernels that were fed."""
+        """Take one training step on the current kernels."""
         self.optimizer_g.zero_grad()
         loss = self._nll().mean()
         loss.backward()
@@ -84,7 +84,7 @@ class KernelFlowModel(SRModel):
             self.nondist_validation(dataloader, current_iter, tb_logger, save_img)
 
     def nondist_validation(self, dataloader: DataLoader, current_iter: int, tb_logger: Any, save_img: bool) -> None:
-        """Log the mean negative log-likelihood of a dataset, with the running statistics."""
+        """Log the mean negative log-likelihood of a dataset, using the running statistics."""
         self.feed_data({'kernel': torch.cat([data['kernel'] for data in dataloader])})
         self.net_g.eval()
         with torch.no_grad():

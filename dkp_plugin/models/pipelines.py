@@ -1,4 +1,4 @@
-"""What ``dkp_plugin.test`` and ``dkp_plugin.train`` share: BasicSR's pipelines, where a mistake ends in one line."""
+"""BasicSR's pipelines for ``dkp_plugin.test`` and ``dkp_plugin.train``, with one-line error messages."""
 
 import json
 import logging
@@ -27,22 +27,21 @@ from dkp_plugin.host.processes import process_group
 from dkp_plugin.io.weight_files import read_weights
 from dkp_plugin.models.blind_sr_model import BlindSRModel
 
-KEPT_BY_TEST = 'what is finished is kept, the same command continues'
-KEPT_BY_TRAIN = 'the last checkpoint is kept, --auto_resume continues from it'
+KEPT_BY_TEST = 'finished results are kept, rerun the same command to resume'
+KEPT_BY_TRAIN = 'the last checkpoint is kept, use --auto_resume to resume from it'
 
 
 def run_pipeline(module: ModuleType, is_train: bool) -> int:
-    """Check the option file of the command line, then run a pipeline of BasicSR with it.
+    """Check the option file named on the command line, then run one of BasicSR's pipelines with it.
 
-    Results go to ``results/<name>``, or ``experiments/<name>``, under the current folder.
+    Results go to ``results/<name>`` or ``experiments/<name>`` in the current folder.
 
     Args:
         module: ``basicsr.test`` or ``basicsr.train``.
-        is_train: Which of the two.
+        is_train: Whether it is ``basicsr.train``.
 
     Returns:
-        Exit status: 0 if all went well, 1 if images failed, 2 after a mistake in the options,
-        130 after Ctrl-C, 143 after SIGTERM.
+        Exit status: 0 on success, 1 if images failed, 2 if an option is invalid, 130 after Ctrl-C, 143 after SIGTERM.
     """
     return run_command(lambda: _run(module, is_train), KEPT_BY_TRAIN if is_train else KEPT_BY_TEST)
 
@@ -69,10 +68,10 @@ def _run(module: ModuleType, is_train: bool) -> int:
 def _replacements(
     opt: dict[str, Any], args: Namespace, checked: Any, skipped: list[str]
 ) -> dict[str, Callable[..., Any]]:
-    """Functions for BasicSR's pipeline in place of its own."""
+    """Functions that replace those of BasicSR's pipeline."""
     functions = {
-        'parse_options': lambda *_, **__: (opt, args),  # what was checked is what the pipeline gets
-        'dict2str': lambda options: '\n'.join([dict2str(options), *skipped]),  # what the log begins with
+        'parse_options': lambda *_, **__: (opt, args),  # the pipeline gets the options that were checked
+        'dict2str': lambda options: '\n'.join([dict2str(options), *skipped]),  # the start of the log
         'get_root_logger': _get_root_logger,
     }
     if opt['is_train']:
@@ -81,22 +80,22 @@ def _replacements(
     functions['build_dataset'] = partial(_build_test_set, opt, build_dataset)
     if opt['model_type'] == 'BlindSRModel':
         functions['make_exp_dirs'] = _make_folders
-        functions['build_model'] = lambda opt: BlindSRModel(opt, checked)  # whose networks are built and loaded
+        functions['build_model'] = lambda opt: BlindSRModel(opt, checked)  # avoids building the networks twice
         if opt['world_size'] > 1:  # one log for each process
             functions['get_time_str'] = lambda: f'{get_time_str()}_{opt["rank"]}'
     return functions
 
 
 def _build_test_set(opt: dict[str, Any], build: Callable[..., Dataset], dataset_opt: dict[str, Any]) -> Dataset:
-    """Build a data set as BasicSR does; refuse one in which two images would share their results.
+    """Build a data set as BasicSR does; refuse it if two images would overwrite each other's results.
 
-    The pipeline builds all of them before the model, so this comes before any work.
+    The pipeline builds all data sets before the model, so this runs before any restoration.
 
     Raises:
-        OptionError: naming both files.
+        OptionError: if two images share a name; the message names both files.
     """
     dataset = build(dataset_opt)
-    if not hasattr(dataset, 'paths'):  # a data set of one's own
+    if not hasattr(dataset, 'paths'):  # a custom data set
         return dataset
     if opt['model_type'] == 'BlindSRModel':
         image_names(dataset)
@@ -106,7 +105,7 @@ def _build_test_set(opt: dict[str, Any], build: Callable[..., Dataset], dataset_
 
 
 def _get_root_logger(*args: Any, **kwargs: Any) -> logging.Logger:
-    """BasicSR's logger, for messages that name any file: bytes that are no text are written as escapes."""
+    """BasicSR's logger, changed to escape undecodable bytes of file names."""
     logger = get_root_logger(*args, **kwargs)
     for handler in logger.handlers:
         if isinstance(handler, logging.FileHandler):
@@ -115,13 +114,13 @@ def _get_root_logger(*args: Any, **kwargs: Any) -> logging.Logger:
 
 
 def _make_folders(opt: dict[str, Any]) -> None:
-    """Make the folder of results, or keep the one that exists, which BasicSR's function would rename."""
+    """Create the results folder; keep an existing one, which BasicSR's function would rename."""
     Path(opt['path']['results_root']).mkdir(parents=True, exist_ok=True)
 
 
 @contextmanager
 def _functions_of(module: ModuleType, functions: dict[str, Callable[..., Any]]) -> Iterator[None]:
-    """Replace functions of a module for the time of the block."""
+    """Replace functions of a module within the block."""
     originals = {name: getattr(module, name) for name in functions}
     vars(module).update(functions)
     try:
@@ -131,22 +130,22 @@ def _functions_of(module: ModuleType, functions: dict[str, Callable[..., Any]]) 
 
 
 def _stopping(opt: dict[str, Any]) -> AbstractContextManager[None]:
-    """How Ctrl-C ends the block: at once in a training, whose loop is BasicSR's."""
+    """Context that handles Ctrl-C; a training stops at once, because BasicSR owns its loop."""
     return nullcontext() if opt['is_train'] else stopping_gently(KEPT_BY_TEST)
 
 
 def load_resume_state(opt: dict[str, Any]) -> dict[str, Any] | None:
-    """Load the training state to go on from, as BasicSR's function of this name does, which needs a GPU for it.
+    """Load the training state to resume from; BasicSR's function of this name needs a GPU.
 
     Args:
-        opt: The options; ``--auto_resume`` takes the latest state of the experiment, if there is one. What BasicSR
-            derives from the state is written into ``opt``: the paths of the networks' weights.
+        opt: The options; ``--auto_resume`` selects the latest state of the experiment, if any. As in BasicSR, the
+            paths of the network weights are written into ``opt``.
 
     Returns:
-        The state, its tensors on the CPU, or None for a training from the start.
+        The state, its tensors on the CPU, or None for a training from scratch.
 
     Raises:
-        UserError: for a state that cannot be read.
+        UserError: if the state cannot be read.
     """
     if opt['auto_resume']:
         states = Path('experiments', opt['name'], 'training_states').glob('*.state')
@@ -160,21 +159,21 @@ def load_resume_state(opt: dict[str, Any]) -> dict[str, Any] | None:
 
 
 def _report_skipped(opt: dict[str, Any], lines: list[str]) -> None:
-    """Print which data sets are skipped; the first process speaks for all."""
+    """Print on the first process which data sets are skipped."""
     for line in lines if opt['rank'] == 0 else ():
         print(line, file=sys.stderr)
 
 
 def _check_writable(folder: Path) -> None:
-    """Raise an OSError that names the folder unless files can be written there."""
+    """Raise an OSError that names the folder if it is not writable."""
     folder.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryFile(dir=folder):
         pass
 
 
 def _report_failures(opt: dict[str, Any]) -> int:
-    """Say which images failed, from the records that the model wrote; return the exit status."""
-    if opt['dist'] and opt['rank'] > 0:  # the first process speaks for all
+    """Print the images that failed according to the model's records; return the exit status."""
+    if opt['dist'] and opt['rank'] > 0:  # only the first process prints
         return 0
     failed = []
     for dataset in opt['datasets'].values():

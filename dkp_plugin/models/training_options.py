@@ -1,13 +1,13 @@
-"""Check the option file of a training before any work, by blocks that all trainings share.
+"""Check the option file of a training before it starts, using blocks shared by all trainings.
 
-A model brings keys of its own by subclasses of the blocks, and checks them by one call::
+A model adds its own keys by subclassing the blocks and checks them with one call::
 
     class MyTrain(TrainBlock):  # block ``train``
-        pixel_opt: Block  # a loss, as every key that ends in _opt
+        pixel_opt: Block  # a loss, like every key that ends in _opt
         max_grad_norm: Number | None = None
 
     class MyOptions(TrainingOptions):  # the whole file
-        train: MyTrain | None = None  # None: the file is for a test
+        train: MyTrain | None = None  # None in a test file
 
     @MODEL_REGISTRY.register()
     class MyModel(SRModel):
@@ -17,8 +17,8 @@ A model brings keys of its own by subclasses of the blocks, and checks them by o
         def check_options(cls, opt):
             check_training(cls.options, opt, {'network_g': MyNetwork})
 
-A second network ``network_d`` is one more field of ``MyOptions``, its optimiser ``optim_d`` one of ``MyTrain``. The
-attribute ``options`` is also what the JSON schema of option files is made from.
+A second network ``network_d`` is another field of ``MyOptions``, and its optimiser ``optim_d`` one of ``MyTrain``. The
+JSON schema of option files is also generated from the attribute ``options``.
 """
 
 import copy
@@ -46,18 +46,18 @@ from dkp_plugin.host.schema import (
     parse_section,
 )
 
-OPTIMISERS = {'Adam': torch.optim.Adam}  # all that BasicSR 1.4.2 has
+OPTIMISERS = {'Adam': torch.optim.Adam}  # the only optimiser of BasicSR 1.4.2
 SCHEDULERS = {
     'MultiStepLR': MultiStepRestartLR,
     'MultiStepRestartLR': MultiStepRestartLR,
     'CosineAnnealingRestartLR': CosineAnnealingRestartLR,
 }
 LOADER_KEYS = ('num_worker_per_gpu', 'batch_size_per_gpu')  # BasicSR reads them from the block of a training set
-REFUSALS = (AssertionError, AttributeError, KeyError, TypeError, ValueError, RuntimeError)  # ways to refuse an option
+REFUSALS = (AssertionError, AttributeError, KeyError, TypeError, ValueError, RuntimeError)  # of constructors
 
 
 def _no_text(value: Any) -> Any:
-    """Refuse text where a number belongs: BasicSR gets the value as it is."""
+    """Refuse text instead of a number, because BasicSR receives the value unconverted."""
     if isinstance(value, str):
         raise ValueError(f'{value!r} is text in YAML; write a number such as 0.0001, 1.0e-4 or !!float 1e-4')
     return value
@@ -80,7 +80,7 @@ class TrainBlock(BaseModel):
 
 
 class ValBlock(BaseModel):
-    """Block ``val``; ``val_freq`` is needed by a training only."""
+    """Block ``val``; only a training needs ``val_freq``."""
 
     model_config = ConfigDict(extra='forbid')
     val_freq: Count | None = None
@@ -88,7 +88,7 @@ class ValBlock(BaseModel):
 
 
 class LoggerBlock(BaseModel):
-    """Block ``logger``; BasicSR has a default for none of the first three keys."""
+    """Block ``logger``; BasicSR has no defaults for the first three keys."""
 
     model_config = ConfigDict(extra='forbid')
     print_freq: Count
@@ -98,7 +98,7 @@ class LoggerBlock(BaseModel):
 
 
 class TrainingPaths(BaseModel):
-    """Block ``path``; the folders are added by ``complete_options``."""
+    """Block ``path``; ``complete_options`` adds the folders."""
 
     model_config = ConfigDict(extra='forbid')
     pretrain_network_g: str | None = None
@@ -115,7 +115,7 @@ class TrainingPaths(BaseModel):
 
 
 class TrainingOptions(BaseModel):
-    """Top level of the option file of a model that is trained, as ``complete_options`` returns it."""
+    """Top level of a training's option file, as ``complete_options`` returns it."""
 
     model_config = ConfigDict(extra='forbid')
     name: str
@@ -144,18 +144,18 @@ Options = TypeVar('Options', bound=TrainingOptions)
 
 
 def check_training(options: type[Options], opt: Mapping[str, Any], networks: Mapping[str, type]) -> Options:
-    """Check a whole option file and write nothing; random numbers are left as they are.
+    """Check a whole option file without writing anything or changing the state of random generators.
 
     Args:
-        options: What the file may hold.
+        options: Model of the allowed options.
         opt: The options, completed.
-        networks: Base class, or protocol, of each network, such as ``{'network_g': KernelFlow}``.
+        networks: Base class or protocol of each network, such as ``{'network_g': KernelFlow}``.
 
     Returns:
         The parsed options.
 
     Raises:
-        OptionError: for the first mistake.
+        OptionError: for the first invalid option.
     """
     parsed = parse_section(options, opt, '')
     for key in ('train', 'logger') if parsed.is_train else ():
@@ -180,7 +180,7 @@ def check_train_block(train: Mapping[str, Any]) -> None:
     """Check the optimisers (``optim_*``), the scheduler and the losses (``*_opt``) of a block ``train``.
 
     Raises:
-        OptionError: for an unknown type or key, and for values that the constructor refuses.
+        OptionError: for an unknown type or key, or a value that the constructor refuses.
     """
     parameter = nn.Parameter(torch.zeros(1))
     optimisers = {}
@@ -196,13 +196,13 @@ def check_train_block(train: Mapping[str, Any]) -> None:
 def _check_loss(block: Mapping[str, Any], where: str) -> None:
     constructor = get_registered(LOSS_REGISTRY, block, where)
     if issubclass(constructor, PerceptualLoss):
-        check_arguments(constructor, block, where)  # building it loads VGG
+        check_arguments(constructor, block, where)  # not built, because that would load VGG
     else:
         _build({block['type']: constructor}, block, where)
 
 
 def _build(constructors: Mapping[str, type], block: Mapping[str, Any], where: str, *given: Any) -> Any:
-    """Build what a block describes from the values as they are, as BasicSR does, with readable errors."""
+    """Build an object from a block without converting its values, as BasicSR does, with readable errors."""
     if 'type' not in block:
         raise OptionError(f'{where}: missing key type')
     if block['type'] not in constructors:
@@ -224,11 +224,12 @@ def _build(constructors: Mapping[str, type], block: Mapping[str, Any], where: st
 def check_training_sets(datasets: Mapping[str, Mapping[str, Any]], is_train: bool) -> None:
     """Check the datasets of a training, or of a test of its model.
 
-    A dataset class with a class method ``check_options(opt)`` is checked by that; every other one is built.
+    If the dataset class has a class method ``check_options(opt)``, this checks the block; otherwise the dataset is
+    built.
 
     Raises:
-        OptionError: for a key that is neither ``train`` nor ``val``, ``val_2``, ...; for unknown keys and types, and
-            for what the dataset refuses.
+        OptionError: for a key other than ``train``, ``val``, ``val_2``, ...; for unknown keys and types, and for values
+            that the dataset refuses.
     """
     if is_train and 'train' not in datasets:
         raise OptionError(f'datasets: train: missing; found: {", ".join(datasets) or "none"}')
@@ -239,7 +240,7 @@ def check_training_sets(datasets: Mapping[str, Mapping[str, Any]], is_train: boo
             raise OptionError(f'{where}: not the key of a dataset; allowed: {allowed}')
         name = block.get('name')
         if not isinstance(name, str) or not re.match(PART_OF_NAME, name) or not name.strip('.'):
-            raise OptionError(f'{where}: name: {name!r} is not allowed: it names a folder, so text without / and \\ is')
+            raise OptionError(f'{where}: name: {name!r} is not allowed; allowed: a folder name without / and \\')
         _check_training_set(block, where)
         for required in LOADER_KEYS if key == 'train' else ():
             if block.get(required) is None:
@@ -253,7 +254,7 @@ def _check_training_set(block: Mapping[str, Any], where: str) -> None:
     try:
         getattr(dataset_class, 'check_options', dataset_class)(copy.deepcopy(dict(block)))
     except UserError as error:
-        own = f'datasets: {block["name"]}: '  # a dataset knows its name, not its key
+        own = f'datasets: {block["name"]}: '  # a dataset's message has its name; the key is more useful
         raise OptionError(f'{where}: {str(error).removeprefix(own)}') from None
     except REFUSALS as error:
         raise OptionError(f'{where}: {type(error).__name__}: {error}') from None

@@ -61,8 +61,8 @@ val:
 # What stands in the file, what stands there instead, and the message; {file} is its path.
 BROKEN = [
     ('name: tiny\n', '', '{file}: name: missing'),
-    ('name: tiny', 'name: ../tiny', "{file}:1: name: '../tiny' is not allowed: it names a folder, so text without / "),
-    ('name: tiny', 'name: 7', '{file}:1: name: 7 is not allowed: it names a folder'),
+    ('name: tiny', 'name: ../tiny', "{file}:1: name: '../tiny' is not allowed; allowed: a folder name without / "),
+    ('name: tiny', 'name: 7', '{file}:1: name: 7 is not allowed; allowed: a folder name'),
     ('name: tiny', 'name: tiny\nname: twice', '{file}:2: name: is here a second time, first in {file}:1'),
     ('BlindSRModel', 'BlindSRModle', '{file}:2: model_type: type: BlindSRModle is unknown, did you mean BlindSRModel?'),
     ('scale: 2', 'scale: 5', '{file}:3: scale: 5 is not allowed: input should be 2, 3, 4 or 8'),
@@ -75,7 +75,7 @@ BROKEN = [
     ('  test_1:', '  test_1: x\n  test_2:', "{file}:8: datasets: test_1: 'x' is not a block of options"),
     ('test_1', 'tset_1', '{file}:8: datasets: tset_1: not the key of a data set for a test; allowed: test, test_1'),
     ('    name: Tiny\n', '', '{file}:8: datasets: test_1: missing key name'),
-    ('name: Tiny', 'name: a/b', "{file}:9: datasets: test_1: name: 'a/b' is not allowed: it names a folder"),
+    ('name: Tiny', 'name: a/b', "{file}:9: datasets: test_1: name: 'a/b' is not allowed; allowed: a folder name"),
     ('BlindSRDataset', 'BlindSRData', '{file}:10: datasets: test_1: type: BlindSRData is unknown, did you mean Blind'),
     ('_lq: data', '_lr: data', '{file}:11: datasets: test_1: dataroot_lr: unknown key, did you mean dataroot_lq?'),
     ('data/LR', 'data/no', '{file}:11: datasets: test_1: dataroot_lq: data/no is not a folder'),

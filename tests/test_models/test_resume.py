@@ -266,5 +266,5 @@ def test_a_signal_saves_and_stops(start, tmp_path, signum, status, options):
     seconds = process.stop(signum)
     assert process.wait() == status
     assert seconds < GRACE + 1 + process.seconds_to_start  # five seconds, more on a busy machine
-    assert process.read().splitlines()[-1] == 'interrupted; what is finished is kept, the same command continues'
+    assert process.read().splitlines()[-1] == 'interrupted; finished results are kept, rerun the same command to resume'
     assert [path.name for path in (tmp_path / 'work/results/tiny/checkpoints/Tiny').rglob('*.pt')] == ['search.pt']

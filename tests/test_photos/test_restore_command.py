@@ -196,7 +196,7 @@ def test_a_signal_stops_within_five_seconds(signum, status, photos, tmp_path, st
     assert process.wait() == status
     assert seconds < GRACE + 1 + process.seconds_to_start  # five seconds, more on a busy machine
     lines = [line for line in process.read().splitlines()[1:] if 'kernel estimate' not in line]
-    assert lines == ['interrupted; what is finished is kept, the same command continues']
+    assert lines == ['interrupted; finished results are kept, rerun the same command to resume']
     assert not list((tmp_path / 'out').rglob('*.png'))
 
 
