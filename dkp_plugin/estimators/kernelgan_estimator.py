@@ -88,8 +88,6 @@ class KernelGAN(KernelEstimator):
         UserError: by ``check`` and ``reset``, for a scale other than 2 and 4.
     """
 
-    paper = 'Bell-Kligler et al., NeurIPS 2019'
-    scales = SCALES
     trains_in_reset = True
     paper = 'Bell-Kligler et al., NeurIPS 2019'
     scales = SCALES
