@@ -85,6 +85,7 @@ class ValBlock(BaseModel):
     model_config = ConfigDict(extra='forbid')
     val_freq: Count | None = None
     save_img: bool
+    suffix: str | None = None  # added to the file of a test, as BasicSR's pipeline needs it
 
 
 class LoggerBlock(BaseModel):

@@ -130,7 +130,7 @@ SPOILED = [
     (DENOISER, '  use_tb_logger: false\n', '', 'logger:use_tb_logger: missing'),
     (DENOISER, 'logger:\n', 'loger:\n', 'loger: unknown key, did you mean logger?'),
     (DENOISER, 'CompactPrior', 'CompactPriot', 'network_g: type: CompactPriot is unknown, did you mean CompactPrior?'),
-    (DENOISER, 'CompactPrior', 'RRDBNet', 'network_g: type: RRDBNet is unknown, allowed: CompactPrior'),
+    (DENOISER, 'CompactPrior', 'RRDBNet', 'network_g: type: RRDBNet is not a Denoiser; allowed: CompactPrior'),
     (DENOISER, '  num_feats:', '  num_feat:', 'network_g: num_feat: unknown key of CompactPrior, did you mean num_fe'),
     (DENOISER, 'network_g: ~', 'network_g: no.pth', 'path: pretrain_network_g: no.pth: no such file'),
     (DENOISER, '  resume_state', '  resume_stat', 'path:resume_stat: unknown key, did you mean resume_state?'),
