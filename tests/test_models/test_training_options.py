@@ -147,7 +147,7 @@ SPOILED = [
     (FLOW, '  total_iter', '  ema_decay: 0.9\n  total_iter', 'train:ema_decay: 0.9 is not allowed: input should be l'),
     (FLOW, '  total_iter', '  pixel_opt: {type: L1Loss}\n  total_iter', 'train:pixel_opt: unknown key'),
     (FLOW, 'milestones:', 'milestone:', 'train: scheduler: milestone: unknown key of MultiStepLR, did you mean miles'),
-    (FLOW, '  kernel_size: 7\ntrain', '  kernel_size: 9\ntrain', 'datasets: train: kernel_size: 7 is not that of net'),
+    (FLOW, '  kernel_size: 7\ntrain', '  kernel_size: 9\ntrain', 'datasets: train: kernel_size: 7 does not match '),
     (FLOW, 'num_kernels', 'num_kernel', 'datasets: train: num_kernel: unknown key, did you mean num_kernels?'),
 ]  # fmt: skip
 
