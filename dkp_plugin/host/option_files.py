@@ -217,12 +217,8 @@ def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespac
     parser.add_argument('--auto_resume', action='store_true', help='resume a training from its last checkpoint')
     parser.add_argument('--debug', action='store_true', help='short intervals, results under the name debug_<name>')
     parser.add_argument('--local_rank', '--local-rank', type=int, default=0, help=argparse.SUPPRESS)
-    parser.add_argument(
-        '--only', nargs='+', default=[], metavar='NAME', help='run only the data sets with these names'
-    )
-    parser.add_argument(
-        FORCED, nargs='+', default=[], metavar='KEY:SUB=VALUE', help='override options of the file'
-    )
+    parser.add_argument('--only', nargs='+', default=[], metavar='NAME', help='run only the data sets with these names')
+    parser.add_argument(FORCED, nargs='+', default=[], metavar='KEY:SUB=VALUE', help='override options of the file')
     return parser.parse_args(arguments)
 
 
