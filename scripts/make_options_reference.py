@@ -344,8 +344,9 @@ def reference() -> str:
     parts += [
         '## val: metrics\n\nEach entry is a block with a `type`. `better: higher` or `lower` is allowed everywhere. A '
         'metric without the required data is skipped with one warning.\n\n' + metric_section(),
-        f"## datasets\n\nBasicSR's `PairedImageDataset` and `SingleImageDataset` are also supported.\n\n### BlindSRDataset\n\n"
-        f'{dataset}\n\n' + table(block_rows('BlindSRDataset', blind_sr_dataset.BlindSRDatasetOptions)),
+        f"## datasets\n\nBasicSR's `PairedImageDataset` and `SingleImageDataset` are also supported.\n\n"
+        f'### BlindSRDataset\n\n{dataset}\n\n'
+        + table(block_rows('BlindSRDataset', blind_sr_dataset.BlindSRDatasetOptions)),
         '### random_kernel\n\n' + table(block_rows('random_kernel', synthesis.RandomKernelOptions)),
         '## network_k: kernel estimators\n\nThe key `type` names one of these classes; the others are its arguments.\n',
         *(network_section(*entry) for entry in networks(KernelEstimator).items()),
