@@ -45,7 +45,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         print(arguments.out / 'report.html')
         return 1 if failures else 0
 
-    return run_command(work, 'the same command continues')
+    return run_command(work, 'finished results are kept, rerun the same command to resume')
 
 
 if __name__ == '__main__':
