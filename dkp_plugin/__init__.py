@@ -1,4 +1,4 @@
-"""Unsupervised blind super-resolution for BasicSR: the blur kernel is unknown, no paired training data exist.
+"""Unsupervised blind super-resolution for BasicSR, for unknown blur kernels and without paired training data.
 
 Importing the package registers its networks, estimators, restorers, datasets, metrics and models.
 """
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 __all__ = ['RestorationResult', '__version__', 'list_methods', 'restore']
 
-# The Python interface, imported when it is asked for, and not by everyone who needs the registries.
+# The Python interface, imported on first use, because most users of the registries do not need it.
 _LAZY = {
     'RestorationResult': 'dkp_plugin.photos.api',
     'list_methods': 'dkp_plugin.engine.methods',

@@ -1,11 +1,11 @@
-"""Import every module that registers something, so that a new method is one new file."""
+"""Import every module that registers something, so that a new method needs only one new file."""
 
 import importlib
 import pkgutil
 
 from dkp_plugin.host.imports import import_entry_points
 
-# Folder and suffix of its modules, as BasicSR scans its own folders.
+# Folders and suffixes of their modules; BasicSR scans its own folders in the same way.
 SCANNED = {
     'archs': '_arch',
     'estimators': '_estimator',
@@ -17,7 +17,7 @@ SCANNED = {
 
 
 def register_all() -> None:
-    """Import the modules of ``SCANNED`` and of other packages' entry points; register methods with MMEngine, too."""
+    """Import the modules of ``SCANNED`` and of other packages' entry points; also register methods with MMEngine."""
     for folder, suffix in SCANNED.items():
         package = importlib.import_module(f'dkp_plugin.{folder}')
         for module in pkgutil.iter_modules(package.__path__):

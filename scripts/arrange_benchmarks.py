@@ -1,13 +1,14 @@
-"""Arrange Set5, Set14, BSD100, Urban100 and RealSRSet as the option files expect them, from their usual archives.
+"""Arrange Set5, Set14, BSD100, Urban100 and RealSRSet from their usual archives in the layout of the option files.
 
     python scripts/arrange_benchmarks.py ~/Downloads/benchmark.tar ~/Downloads/Set5.zip SelfExSR/data --out datasets
 
-writes datasets/Set5/HR/baby.png and so on. Sources are folders, zip files and tar files with Set5/baby.png,
-Set5/{HR,GT,original,GTmod12}/baby.png, Set5/image_SRF_4/img_001_SRF_4_HR.png or the like inside. Of several copies of
-an image the one with the recorded pixels is taken, and then the largest. Nothing that is there is overwritten. Of
-Urban100 only the first 20 images have a record of their pixels, of RealSRSet 10; of the others the names are checked.
+writes datasets/Set5/HR/baby.png and so on. Sources are folders, zip files and tar files with files such as
+Set5/baby.png, Set5/{HR,GT,original,GTmod12}/baby.png or Set5/image_SRF_4/img_001_SRF_4_HR.png. If there are several
+copies of an image, the script prefers the recorded pixels, then the largest copy. It does not overwrite existing files.
+Pixels are recorded for only the first 20 images of Urban100 and for 10 images of RealSRSet; for the others, only the
+names are checked.
 
-Exit status: 0 if the sets found are complete and their pixels are those recorded; 1 if not; 2 after a mistake.
+Exit status: 0 if the sets found are complete and match the recorded pixels; 1 if not; 2 after an error.
 """
 
 import argparse
@@ -24,7 +25,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument('sources', type=Path, nargs='+', metavar='SOURCE', help='folder, zip file or tar file')
     parser.add_argument('--out', type=Path, default=Path('datasets'), help='folder of all sets; default datasets')
-    parser.add_argument('--mod12', action='store_true', help='cut HR images to multiples of 12 at the top left')
+    parser.add_argument('--mod12', action='store_true', help='crop HR images at the top left to multiples of 12')
     arguments = parser.parse_args(argv)
     try:
         reports = arrange(arguments.sources, arguments.out, arguments.mod12)

@@ -1,4 +1,4 @@
-"""Seconds of the parts of Diff-DKP on a square image, as medians: python scripts/benchmark_diffusion.py [--size 252]"""
+"""Median seconds of each part of Diff-DKP on a square image: python scripts/benchmark_diffusion.py [--size 252]"""
 
 import argparse
 import resource
@@ -21,7 +21,7 @@ from dkp_plugin.restorers.diffusion_restorer import Diffusion
 
 
 def median_seconds(function: Callable[[], object], repeats: int) -> float:
-    """Median time of ``repeats`` calls after one that is not counted."""
+    """Median time of ``repeats`` calls after a warm-up call."""
     seconds = []
     for _ in range(repeats + 1):
         start = time.perf_counter()

@@ -1,11 +1,11 @@
-"""Images per second for 1, 2, ... processes of one thread each, and seconds and memory against the image's size.
+"""Images per second for 1, 2, ... single-threaded processes, and seconds and memory for several image sizes.
 
     python scripts/benchmark_scaling.py options/test/DiffDKP_real_x4.yml --out scaling
 
-The method is that of the option file; its data sets are not used. Images are a photograph that scikit-image ships,
-repeated by mirroring. The processes share them as those of a test do. Start-up is not counted: all processes warm up
-with one image and wait for each other. Sizes are megapixels of the result; each runs in a process of its own, so that
-its peak memory is its own. Writes scaling.json and, where matplotlib is installed, scaling.png.
+The option file sets the method; its data sets are not used. The images are a photograph from scikit-image, extended by
+mirroring. The processes share the images in the same way as in a test. Start-up time is excluded: each process restores
+one image to warm up, then waits for the others. Sizes are megapixels of the result; each runs in a separate process,
+because the peak memory is measured per process. Writes scaling.json and, if matplotlib is installed, scaling.png.
 """
 
 import argparse
@@ -114,8 +114,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument('file', type=Path, help='option file')
     parser.add_argument('--out', type=Path, default=Path('scaling'), metavar='DIR')
     parser.add_argument('--processes', type=int, nargs='+', default=[1, 2])
-    parser.add_argument('--images', type=int, default=8, help='that the processes share')
-    parser.add_argument('--size', type=float, default=0.25, help='megapixels of the results of these')
+    parser.add_argument('--images', type=int, default=8, help='number of images that the processes share')
+    parser.add_argument('--size', type=float, default=0.25, help='megapixels of the result of each shared image')
     parser.add_argument('--sizes', type=float, nargs='*', default=[0.1, 0.25, 0.5, 1, 2, 4], help='megapixels')
     parser.add_argument('--force_yml', nargs='+', default=[], metavar='KEY:SUB=VALUE')
     arguments = parser.parse_args(argv)

@@ -1,8 +1,8 @@
-"""Seconds per step of DIP-DKP and the share of each part, against a plain forward and backward pass of its network.
+"""Seconds per step of DIP-DKP and of its parts, compared with a plain forward and backward pass of its network.
 
     python scripts/benchmark_step.py --size 252 --repeats 9
 
-Every figure is the median over the repeats; the cases take turns, so that a drift of the machine hits all of them.
+All values are medians over the repeats. The cases alternate, so that drifts of the machine affect all of them equally.
 """
 
 import argparse
@@ -52,9 +52,9 @@ class Case:
         """Time one step, and a plain forward and backward pass of the network on the same input."""
         self.plain.append(seconds(self._plain_pass, self.device))
         self.times['DIP forward'].append(seconds(self.restorer, self.device))
-        x = self.restorer()  # at hand already
+        x = self.restorer()  # already computed
         self.times['RKS'].append(seconds(lambda: self.estimator.rks_step(x), self.device))
-        self.estimator.iteration = self.estimator.residual_interval - 1  # no RKS, but a step of its Adam: the dearest
+        self.estimator.iteration = self.estimator.residual_interval - 1  # no RKS, but Adam: the costliest
         self.times['PKE'].append(seconds(lambda: self.estimator.step(x), self.device))
         self.times['DIP backward'].append(seconds(lambda: self.restorer.step(self.estimator()), self.device))
 

@@ -1,13 +1,13 @@
-"""Compare option files in one report: run those that have no complete results yet, take the results of the others.
+"""Compare option files in one report; run those without complete results and reuse the results of the others.
 
     python scripts/compare.py options/test/Diff*_gaussian_x4.yml --only Set5 --out comparison
     python scripts/compare.py --suite paper-x4 --out comparison --seeds 0 1 2
 
 Writes report.html, report.md, report.json and report.csv. Results are read from and written to results/<name>. All
 option files are checked before the first run. Data sets whose folders are missing are skipped. The variants of a suite
-become option files in DIR/options. Option files of BasicSR's own models, such as SRModel, can be compared, too.
-Exit status: 0; 1 if runs or images failed (the report shows the others); 2 after a mistake, or if the figures of the
-files were measured by different protocols; 130 after Ctrl-C: the same command continues.
+become option files in DIR/options. Option files of BasicSR's own models, such as SRModel, are also supported.
+Exit status: 0; 1 if runs or images failed (the report shows the others); 2 after an error, or if the option files use
+different measurement protocols; 130 after Ctrl-C; rerun the same command to resume.
 """
 
 import argparse
@@ -27,7 +27,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument('files', nargs='*', metavar='FILE', help='option files of tests, or patterns of them')
     parser.add_argument('--out', type=Path, required=True, metavar='DIR', help='folder of the report')
     parser.add_argument('--suite', help='add the option files of options/suites/SUITE.yml and their variants')
-    parser.add_argument('--only', nargs='+', default=[], metavar='NAME', help='compare on these data sets only')
+    parser.add_argument('--only', nargs='+', default=[], metavar='NAME', help='compare only on these data sets')
     parser.add_argument('--seeds', type=int, nargs='+', default=[], help='run each file once with each of these seeds')
     parser.add_argument('--pictures', type=int, default=5, help='images of each data set in the report; default 5')
     arguments = parser.parse_args(argv)
@@ -45,7 +45,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         print(arguments.out / 'report.html')
         return 1 if failures else 0
 
-    return run_command(work, 'the same command continues')
+    return run_command(work, 'finished results are kept, rerun the same command to resume')
 
 
 if __name__ == '__main__':

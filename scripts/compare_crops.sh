@@ -1,10 +1,10 @@
 #!/usr/bin/env bash
-# Compare on 128x128 centre crops of Set5 (datasets/Set5), which it makes under datasets/Set5_crop128 where they are
-# missing: blurred by the kernels of gaussian_x4, and by motion kernels of seed 0.
+# Compare on 128x128 centre crops of Set5 (datasets/Set5), blurred by the kernels of gaussian_x4 and by motion kernels
+# of seed 0. The script creates missing crops in datasets/Set5_crop128.
 #   bash scripts/compare_crops.sh [SUITE [DIR]]    writes DIR/report.html and others
 # SUITE is a name in options/suites. By default it is kernels-dip-crops, the kernel modules against each other with the
-# deep image prior: 60 restorations of a minute each on one core. DIR is results/comparison/SUITE by default. It may be
-# interrupted; the same command goes on.
+# deep image prior: 60 restorations of a minute each on one core. DIR is results/comparison/SUITE by default. After
+# an interruption, rerun the same command to resume.
 set -euo pipefail
 
 suite="${1:-kernels-dip-crops}"

@@ -1,4 +1,4 @@
-"""Copy a folder of images, or of kernel files, to an lmdb in BasicSR's layout.
+"""Copy a folder of images or kernel files to an lmdb in BasicSR's layout.
 
     python scripts/create_lmdb.py datasets/Set5/HR datasets/Set5/HR.lmdb
     python scripts/create_lmdb.py datasets/Set5/gaussian_x4/kernels datasets/Set5/gaussian_x4/kernels.lmdb
@@ -20,7 +20,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument('input', type=Path, metavar='INPUT_FOLDER', help='images, or .mat or .npy kernel files')
     parser.add_argument('output', type=Path, metavar='OUTPUT.lmdb')
-    parser.add_argument('--overwrite', action='store_true', help='replace an lmdb that is there already')
+    parser.add_argument('--overwrite', action='store_true', help='replace an existing lmdb')
     arguments = parser.parse_args(argv)
     try:
         count = create_lmdb(arguments.input, arguments.output, arguments.overwrite)

@@ -1,4 +1,4 @@
-"""The two ends of the demo: make an LR image from a photograph, and compare what came back with the truth.
+"""The start and the end of the demo: generate an LR image from a photograph, and compare the result with the original.
 
 python scripts/demo.py prepare              writes HR, LR and kernel under datasets/demo
 python scripts/demo.py report DiffDKP_demo_x4    reads results/DiffDKP_demo_x4, prints a table, draws comparison.png
@@ -30,7 +30,7 @@ from matplotlib import pyplot as plt
 
 SCALE, NAME = 4, 'astronaut'
 ROWS, COLUMNS = slice(16, 208), slice(128, 320)  # the face: 192x192 pixels
-MARGIN = 16  # pixels of the photograph around them, which the blur reaches
+MARGIN = 16  # pixels around the crop that the blur reaches
 DATA = Path('datasets/demo')
 METRICS = {
     'psnr': {'type': 'calculate_psnr', 'crop_border': SCALE, 'test_y_channel': True},
@@ -39,10 +39,10 @@ METRICS = {
 
 
 def prepare(seed: int) -> None:
-    """Blur a photograph with a random Gaussian kernel, subsample it by 4, round to 8 bits, cut out the face.
+    """Blur a photograph with a random Gaussian kernel, subsample it by 4, round it to 8 bits and crop the face.
 
     Args:
-        seed: Of the kernel.
+        seed: Seed of the kernel.
     """
     rows, columns = (slice(part.start - MARGIN, part.stop + MARGIN) for part in (ROWS, COLUMNS))
     hr = to_tensor(skimage.data.astronaut()[rows, columns, ::-1])
@@ -55,7 +55,7 @@ def prepare(seed: int) -> None:
 
 
 def to_tensor(image: np.ndarray) -> Tensor:
-    """Turn uint8 (H, W, 3), BGR, into (1, 3, H, W), RGB in [0, 1]."""
+    """Convert uint8 (H, W, 3), BGR, to (1, 3, H, W), RGB in [0, 1]."""
     return torch.from_numpy(image[..., ::-1] / np.float32(255)).permute(2, 0, 1).unsqueeze(0)
 
 
@@ -70,10 +70,10 @@ def bicubic(lq: Tensor) -> Tensor:
 
 
 def report(run: str) -> None:
-    """Print the figures of bicubic enlargement and of a run, and draw the pictures side by side.
+    """Print the metrics of bicubic enlargement and of a run, and draw their images side by side.
 
     Args:
-        run: Name of the option file, and so of the results folder: method, ``demo`` and scale.
+        run: Name of the option file and of its results folder: method, ``demo`` and scale.
     """
     method, results = run.split('_')[0].replace('DKP', '-DKP'), Path('results') / run
     lq, gt = (read_image(DATA / folder / f'{NAME}.png') for folder in ('LR', 'HR'))
@@ -125,10 +125,10 @@ def draw(images: dict[str, Tensor], kernels: dict[str, np.ndarray], path: Path) 
 
 
 def main() -> None:
-    """Run the part that the command line names."""
+    """Run the command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parts = parser.add_subparsers(dest='part', required=True)
-    parts.add_parser('prepare').add_argument('--seed', type=int, default=0, help='of the kernel')
+    parts.add_parser('prepare').add_argument('--seed', type=int, default=0, help='seed of the kernel')
     parts.add_parser('report').add_argument('run', help='name of the option file')
     arguments = parser.parse_args()
     prepare(arguments.seed) if arguments.part == 'prepare' else report(arguments.run)

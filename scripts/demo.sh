@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Blur and shrink a photograph, restore it blindly, compare: bash scripts/demo.sh [--method diff-dkp|dip-dkp]
+# Degrade a photograph, restore it blindly and compare: bash scripts/demo.sh [--method diff-dkp|dip-dkp]
 set -euo pipefail
 
 run=DiffDKP_demo_x4
@@ -7,7 +7,7 @@ case "$*" in
     '' | '--method diff-dkp') ;;
     '--method dip-dkp') run=DIPDKP_demo_x4 ;;
     *)
-        echo "error: demo.sh: $* is not understood; allowed: --method diff-dkp, --method dip-dkp" >&2
+        echo "error: demo.sh: $* is not allowed; allowed: --method diff-dkp, --method dip-dkp" >&2
         exit 2
         ;;
 esac

@@ -1,10 +1,10 @@
-"""Write docs/options.md, the reference of every key of an option file, from the code.
+"""Generate docs/options.md, the reference of all option file keys, from the code.
 
     python scripts/make_options_reference.py          # write it
     python scripts/make_options_reference.py --check  # fail if the file is not up to date
 
-Keys, types, ranges and defaults come from the models and constructors that check the options; what they mean comes from
-the docstrings of the classes and, for the blocks, from ``WORDS`` below. A key without words is an error.
+Keys, types, ranges and defaults come from the models and constructors that check the options. Descriptions come from
+the docstrings of the classes and, for the blocks, from ``WORDS`` below. A key without a description is an error.
 """
 
 import argparse
@@ -37,120 +37,120 @@ ADDED_TO_DATASETS = {'phase', 'scale'}
 INTRODUCTION = """\
 # Option files
 
-Every key that an option file can have. This page is made from the code by `scripts/make_options_reference.py`; a test
-checks that it is up to date.
+All keys of an option file. `scripts/make_options_reference.py` generates this page from the code; a test checks that it
+is up to date.
 
 An option file is YAML, read without running code. `--force_yml block:key=value` replaces a value on the command line.
-A key that is unknown, missing or of a wrong value is refused before any work, in one line with file, line number and
-what is allowed. `~` is YAML for none. For a training, keys that are not named here are BasicSR's.
+Unknown keys, missing keys and wrong values are reported before a run starts, in one line with the file, the line number
+and the allowed values. `~` is YAML for none. Training keys that are not listed here are BasicSR's.
 """
 
-# What the keys of the blocks mean, which is not said where they are checked.
+# Descriptions of keys that have none in the code that checks them.
 WORDS = {
     'the top level': {
-        'name': 'Of the run; results go to `results/<name>`.',
-        'model_type': 'The model that runs estimator and restorer.',
-        'scale': 'Enlargement s.',
-        'num_gpu': '0: the CPU; `auto`: all GPUs there are.',
-        'manual_seed': 'All random numbers follow from it and from the names of the images. If missing, it is drawn.',
-        'datasets': 'Blocks `test_1`, `test_2`, ..., sorted as text; each a data set, see below. A data set whose '
-        'folder is missing is skipped; `--only NAME` runs the data sets of these names; `~` leaves a data set out.',
+        'name': 'Name of the run; results go to `results/<name>`.',
+        'model_type': 'Model that runs the estimator and the restorer.',
+        'scale': 'Scale factor s.',
+        'num_gpu': '0: the CPU; `auto`: all available GPUs.',
+        'manual_seed': 'Seed; with the image names it determines all random numbers. Drawn at random if missing.',
+        'datasets': 'Blocks `test_1`, `test_2`, ..., sorted as text, one for each data set, see below. Data sets with '
+        'missing folders are skipped; `--only NAME` runs only the named data sets; `~` removes a data set.',
         'network_k': 'The kernel estimator, see below.',
         'network_g': 'The restorer, see below.',
-        'degradation': 'What is known of the forward model before an image is seen.',
-        'alternation': 'How long estimator and restorer take turns.',
-        'early_stopping': 'When the loop ends early.',
-        'restorer': 'A restorer that makes the final image with the kernel that the alternation found.',
-        'tile': 'Side of the tiles in which larger images are restored, in HR pixels, at least 128; `auto`: 1024 with '
+        'degradation': 'The forward model without its kernel.',
+        'alternation': 'The loop of estimator and restorer.',
+        'early_stopping': 'Criterion for ending the loop early.',
+        'restorer': 'Restorer of the final image, which uses the kernel from the alternation.',
+        'tile': 'Side of the tiles for larger images, in HR pixels, at least 128; `auto`: 1024 with '
         'the diffusion prior, 768 with restorers that need the whole image.',
         'path': 'Weights.',
-        'val': 'What is saved and measured.',
-        'custom_imports': 'Modules of your own to import before the file is checked, see [the tutorial](tutorial.md).',
-        'logger': "BasicSR's, for trainings; a test ignores it.",
+        'val': 'Outputs and metrics.',
+        'custom_imports': 'Your modules to import before the file is checked, see [the tutorial](tutorial.md).',
+        'logger': "BasicSR's, for trainings; tests ignore it.",
         'dist_params': "BasicSR's, for `--launcher slurm`: `backend` and `port`.",
     },
     'degradation': {
-        'convention': 'Where the centre of the kernel lies, see [conventions](conventions.md). For photographs '
-        '`aligned`; the benchmarks of FKP and DKP are `released`.',
-        'kernel_size': 'Odd side K of the kernel, in pixels of the result; `auto`: min(4 s + 3, 21).',
-        'noise': 'Standard deviation of the noise in the LR image, of 255; `auto`: estimated from each image and, of a '
-        'JPEG file, from its quality.',
-        'border': 'How the image continues beyond its border: `mirror`, or `periodic` as benchmarks are made; `auto`: '
-        '`mirror` for the convention `aligned`, `periodic` for `released`.',
+        'convention': 'Position of the kernel centre, see [conventions](conventions.md): `aligned` for photographs, '
+        '`released` for the benchmarks of FKP and DKP.',
+        'kernel_size': 'Odd side K of the kernel, in HR pixels; `auto`: min(4 s + 3, 21).',
+        'noise': 'Standard deviation of the noise in the LR image, out of 255; `auto`: estimated from each image and, '
+        'for JPEG files, from their quality.',
+        'border': 'Border condition of the image: `mirror`, or `periodic` as in the benchmarks; `auto`: `mirror` for '
+        'the convention `aligned`, `periodic` for `released`.',
     },
     'alternation': {
-        'num_iter': 'Iterations. Required by `DIP`; not allowed where the restorer sets it by options of its own.',
-        'averaging': "Decay of the average over the restorer's images that is the result; 0: the last one.",
+        'num_iter': 'Iterations. `DIP` requires it; restorers that set their own number of iterations do not allow it.',
+        'averaging': "Decay of the exponential average over the restorer's images that is returned; 0: the last image.",
     },
     'early_stopping': {
-        'method': 'Watch the variance of successive images over a window (`wmv`) or with exponential weights (`emv`), '
-        'and keep the image at its minimum.',
-        'window': 'Images that count.',
-        'patience': 'Stop after so many iterations without a new minimum.',
-        'min_iter': 'Iterations before the first minimum is looked for.',
+        'method': 'Keep the image at the minimum of the variance of successive images, over a window (`wmv`) or with '
+        'exponential weights (`emv`).',
+        'window': 'Number of images in the window.',
+        'patience': 'Stop after this many iterations without a new minimum.',
+        'min_iter': 'First iteration that may become a minimum.',
     },
     'restorer': {
-        'final': 'A restorer: its name, or a block like `network_g`.',
-        'pretrain': 'Its weights.',
-        'num_iter': 'Its iterations, where it does not set them itself.',
+        'final': 'Name of a restorer, or a block like `network_g`.',
+        'pretrain': 'Weights of this restorer.',
+        'num_iter': 'Iterations of this restorer, unless it sets its own number.',
     },
     'path': {
-        'pretrain_network_g': 'Weights of the restorer: `.safetensors`, or what `torch.save` writes. `~`: those of the '
-        'package, where there are some.',
-        'strict_load_g': "As in BasicSR's files; weights must fit.",
-        'resume_state': 'Of a training. A test resumes by itself.',
+        'pretrain_network_g': 'Weights of the restorer, in the format of safetensors or `torch.save`. `~`: the shipped '
+        'weights, if any.',
+        'strict_load_g': "As in BasicSR's files; weights must always match.",
+        'resume_state': 'For trainings. Tests resume automatically.',
     },
     'val': {
         'save_img': 'Save images and kernels.',
-        'suffix': 'Of the file names of images; `~`: the name of the run.',
-        'pbar': 'Show progress.',
-        'checkpoint_freq': 'Iterations between saved states, from which an interrupted image resumes; 0: saved only '
+        'suffix': 'Suffix of the image file names; `~`: the name of the run.',
+        'pbar': 'Show a progress bar.',
+        'checkpoint_freq': 'Iterations between saved states, from which an interrupted image resumes; 0: save only '
         'when the run is asked to stop.',
         'curve_freq': "Iterations between rows of an image's trajectory; 0: none.",
-        'metrics': 'By any name, a metric, see below.',
+        'metrics': 'Metrics, under names of your choice, see below.',
     },
     'BlindSRDataset': {
-        'name': 'Of the data set; names the folders of its results.',
+        'name': 'Name of the data set and of its results folders.',
         'type': '`BlindSRDataset`.',
         'dataroot_lq': 'LR images: a folder or an lmdb.',
         'dataroot_gt': 'HR images, paired with the LR images by name.',
-        'dataroot_kernel': 'True kernels (`.mat`, `.npy`), paired by name; for metrics and the oracle only.',
+        'dataroot_kernel': 'True kernels (`.mat`, `.npy`), paired by name; used only by metrics and the oracle.',
         'io_backend': '`{type: disk}` or `{type: lmdb}`.',
-        'convention': 'Of the kernels; must be that of `degradation`.',
-        'random_kernel': 'Make LR images and kernels from `dataroot_gt`, see below.',
+        'convention': 'Convention of the kernels; must match `degradation`.',
+        'random_kernel': 'Generate LR images and kernels from `dataroot_gt`, see below.',
     },
     'random_kernel': {
         'family': '`gaussian`, `motion`, `line`, `levin`, or a folder of kernel files.',
         'kernel_size': 'Odd; `~`: min(4 s + 3, 21).',
-        'variance_range': 'Of `gaussian`, in squared HR pixels; `~`: 0.175 s to min(2.5 s, 10).',
-        'length_range': 'Of `motion` and `line`, in HR pixels; `~`: s / 2 to 0.8 K.',
-        'seed': 'Of kernels and noise, together with the name of the image.',
-        'noise': 'Standard deviation of Gaussian noise, of 255.',
-        'jpeg_quality': 'Of the LR image; `~`: no compression.',
+        'variance_range': 'Variances of `gaussian`, in squared HR pixels; `~`: 0.175 s to min(2.5 s, 10).',
+        'length_range': 'Lengths of `motion` and `line`, in HR pixels; `~`: s / 2 to 0.8 K.',
+        'seed': 'Seed of kernels and noise, combined with the image name.',
+        'noise': 'Standard deviation of Gaussian noise, out of 255.',
+        'jpeg_quality': 'JPEG quality of the LR image; `~`: no compression.',
     },
     'KernelDataset': {
-        'name': 'Of the data set.',
+        'name': 'Name of the data set.',
         'type': '`KernelDataset`.',
         'kernel_family': '`gaussian`, `motion` or `line`.',
         'kernel_size': 'Odd; `~`: min(4 s + 3, 21).',
         'variance_range': 'As for `random_kernel`.',
         'length_range': 'As for `random_kernel`.',
-        'noise': 'Upper end of the uniform noise added to each pixel of a kernel.',
-        'num_kernels': 'Kernels in an epoch.',
-        'seed': 'Kernel number i depends on it and on i alone.',
+        'noise': 'Upper bound of the uniform noise added to each pixel of a kernel.',
+        'num_kernels': 'Kernels per epoch.',
+        'seed': 'Seed; kernel i depends only on it and on i.',
     },
     'PhotoCropDataset': {
-        'name': 'Of the data set.',
+        'name': 'Name of the data set.',
         'type': '`PhotoCropDataset`.',
         'dataroot_gt': 'Folder of photographs.',
         'gt_size': 'Side of the crops.',
-        'resize_factors': 'Sizes, at most 1, at which each photograph serves.',
-        'gray_share': 'Share of the crops that lose their colour.',
+        'resize_factors': 'Sizes, at most 1, at which each photograph is used.',
+        'gray_share': 'Share of the crops that are converted to gray.',
     },
     'an entry of option_files': {
         'file': 'An option file.',
         'only': 'Names of the data sets to run; by default all.',
-        'variants': 'By name, what changes in the file; a block that names a `type` replaces the one that is there.',
+        'variants': 'Changes to the file, by variant name; a block with a `type` replaces the existing block.',
     },
 }
 BASICSR = "BasicSR's."
@@ -162,7 +162,7 @@ OF_LOADER = {
     'prefetch_mode',
     'pin_memory',
 }
-# What option files may hold before the entry point completes them, against what the models receive.
+# Types and defaults in option files that differ from those in the models, because the entry point completes the files.
 TYPES_IN_FILE = {('the top level', 'num_gpu'): 'integer >= 0, or `auto`'}
 DEFAULTS_IN_FILE = {('the top level', 'manual_seed'): 'drawn'}
 
@@ -170,7 +170,7 @@ Row = tuple[str, str, str, str]
 
 
 def write_value(value: Any) -> str:
-    """A default as YAML."""
+    """Format a default as YAML."""
     if isinstance(value, BaseModel):
         return 'its defaults'
     if isinstance(value, tuple):
@@ -180,7 +180,7 @@ def write_value(value: Any) -> str:
 
 
 def describe_constraint(constraint: Any) -> str:
-    """A constraint of pydantic's, as text that follows a type; empty for one that says nothing to a user."""
+    """Describe a constraint of pydantic as text that follows a type; empty if it is irrelevant to users."""
     for name, sign in (('gt', '>'), ('ge', '>='), ('lt', '<'), ('le', '<=')):
         if getattr(constraint, name, None) is not None:
             return f'{sign} {getattr(constraint, name)}'
@@ -188,13 +188,13 @@ def describe_constraint(constraint: Any) -> str:
 
 
 def flatten_metadata(metadata: Any) -> Iterator[Any]:
-    """The constraints in an annotation's metadata, those inside pydantic's ``Field`` among them."""
+    """Yield the constraints in an annotation's metadata, including those in pydantic's ``Field``."""
     for item in metadata:
         yield from item.metadata if isinstance(item, FieldInfo) else [item]
 
 
 def describe_type(annotation: Any, metadata: Any = ()) -> str:
-    """A type hint in words."""
+    """Describe a type hint in words."""
     origin, arguments = typing.get_origin(annotation), typing.get_args(annotation)
     if origin in (typing.Union, types.UnionType):
         return ', or '.join('`~`' if part is types.NoneType else describe_type(part, metadata) for part in arguments)
@@ -220,14 +220,14 @@ def describe_type(annotation: Any, metadata: Any = ()) -> str:
 
 
 def to_markdown(text: str) -> str:
-    """Turn the reStructuredText of a docstring into Markdown, on one line for each paragraph."""
+    """Convert the reStructuredText of a docstring to Markdown, one line per paragraph."""
     text = re.sub(r':\w+:`~?\.?(?:[\w.]*\.)?(\w+)`', r'`\1`', inspect.cleandoc(text)).replace('``', '`')
     text = re.sub(r'\bNone\b', '`~`', text)
     return '\n\n'.join(' '.join(paragraph.split()) for paragraph in text.split('\n\n'))
 
 
 def split_docstring(text: str) -> tuple[str, dict[str, str]]:
-    """The text of a docstring before its first section, and what it says about each argument."""
+    """The text of a docstring before its first section, and the description of each argument."""
     text = inspect.cleandoc(text)
     body, *sections = re.split(r'\n(?=(?:Args|Raises|Returns|Attributes):\n)', '\n' + text)
     arguments: dict[str, str] = {}
@@ -241,7 +241,7 @@ def split_docstring(text: str) -> tuple[str, dict[str, str]]:
 
 
 def table(rows: list[Row]) -> str:
-    """Rows of key, type, default and meaning as a Markdown table."""
+    """Format rows of key, type, default and meaning as a Markdown table."""
     lines = ['| key | value | default | meaning |', '|---|---|---|---|']
     for row in rows:
         lines.append('| ' + ' | '.join(' '.join(cell.split()).replace('|', r'\|') for cell in row) + ' |')
@@ -249,7 +249,7 @@ def table(rows: list[Row]) -> str:
 
 
 def block_rows(name: str, model: type[BaseModel]) -> list[Row]:
-    """The keys of a block, from the model that checks it."""
+    """List the keys of a block from its model."""
     words = dict(WORDS[name])
     rows = []
     for key, field in model.model_fields.items():
@@ -257,24 +257,24 @@ def block_rows(name: str, model: type[BaseModel]) -> list[Row]:
             continue
         meaning = words.pop(key, BASICSR if key in OF_LOADER else None)
         if meaning is None:
-            raise SystemExit(f'{__file__}: WORDS has none for {key} of {name}')
+            raise SystemExit(f'{__file__}: WORDS lacks {key} of {name}')
         default = REQUIRED if field.is_required() else write_value(field.get_default(call_default_factory=True))
         kind = TYPES_IN_FILE.get((name, key), describe_type(field.annotation, field.metadata))
         rows.append((f'`{key}`', kind, DEFAULTS_IN_FILE.get((name, key), default), meaning))
     if words:
-        raise SystemExit(f'{__file__}: WORDS has some for {", ".join(words)} of {name}, which there is no more')
+        raise SystemExit(f'{__file__}: WORDS has {", ".join(words)} of {name}, which no longer exists')
     return rows
 
 
 def constructor_rows(network: type, where: str) -> list[Row]:
-    """The arguments of a constructor, which are the keys of its block."""
+    """List the arguments of a constructor, which are the keys of its block."""
     _, meanings = split_docstring(network.__doc__ or '')
     rows = []
     for parameter in inspect.signature(network).parameters.values():
         if parameter.kind in (parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD):
             continue
         if parameter.name not in meanings:
-            raise SystemExit(f'{where}: the docstring has no word on {parameter.name}')
+            raise SystemExit(f'{where}: the docstring does not describe {parameter.name}')
         default = REQUIRED if parameter.default is parameter.empty else write_value(parameter.default)
         meaning = meanings[parameter.name]
         rows.append((f'`{parameter.name}`', describe_type(parameter.annotation), default, meaning))
@@ -282,20 +282,20 @@ def constructor_rows(network: type, where: str) -> list[Row]:
 
 
 def networks(kind: type) -> dict[str, type]:
-    """The registered networks of a kind that are in this package, by name."""
+    """The registered networks of a kind in this package, by name."""
     ours = {name: network for name, network in schema.ARCH_REGISTRY if network.__module__.startswith('dkp_plugin.')}
     return {name: ours[name] for name in sorted(ours, key=str.lower) if issubclass(ours[name], kind)}
 
 
 def network_section(name: str, network: type) -> str:
-    """What a network is and which keys it has."""
+    """Describe a network and its keys."""
     rows = constructor_rows(network, name)
     text = f'### {name}\n\n{split_docstring(network.__doc__ or "")[0]}\n\n'
-    return text + (table(rows) if rows else 'No keys but `type`.\n')
+    return text + (table(rows) if rows else 'Only the key `type`.\n')
 
 
 def metric_section() -> str:
-    """The metrics, with the keys of each and what it needs."""
+    """The metrics with their keys and required data."""
     lines = ['| type | keys | needs | |', '|---|---|---|---|']
     chosen = [
         name for name, _ in checks.METRIC_REGISTRY if name in ('calculate_psnr', 'calculate_ssim', 'calculate_niqe')
@@ -343,9 +343,10 @@ def reference() -> str:
     parts += [f'## {name}\n\n{table(block_rows(name, model))}' for name, model in blocks.items()]
     parts += [
         '## val: metrics\n\nEach entry is a block with a `type`. `better: higher` or `lower` is allowed everywhere. A '
-        'metric whose data are not known is skipped with one warning.\n\n' + metric_section(),
-        f"## datasets\n\nBasicSR's `PairedImageDataset` and `SingleImageDataset` work, too.\n\n### BlindSRDataset\n\n"
-        f'{dataset}\n\n' + table(block_rows('BlindSRDataset', blind_sr_dataset.BlindSRDatasetOptions)),
+        'metric without the required data is skipped with one warning.\n\n' + metric_section(),
+        f"## datasets\n\nBasicSR's `PairedImageDataset` and `SingleImageDataset` are also supported.\n\n"
+        f'### BlindSRDataset\n\n{dataset}\n\n'
+        + table(block_rows('BlindSRDataset', blind_sr_dataset.BlindSRDatasetOptions)),
         '### random_kernel\n\n' + table(block_rows('random_kernel', synthesis.RandomKernelOptions)),
         '## network_k: kernel estimators\n\nThe key `type` names one of these classes; the others are its arguments.\n',
         *(network_section(*entry) for entry in networks(KernelEstimator).items()),
@@ -361,7 +362,7 @@ def reference() -> str:
 
 def main() -> int:
     parser = argparse.ArgumentParser(description='Write docs/options.md from the code.')
-    parser.add_argument('--check', action='store_true', help='only say whether the file is up to date')
+    parser.add_argument('--check', action='store_true', help='only check whether the file is up to date')
     if not parser.parse_args().check:
         TARGET.write_text(reference(), encoding='utf-8')
     elif not TARGET.is_file() or TARGET.read_text(encoding='utf-8') != reference():

@@ -1,9 +1,9 @@
-"""Make LR images, their kernels and a manifest from a folder of HR images; or make them again and compare.
+"""Generate LR images, their kernels and a manifest from a folder of HR images, or regenerate and compare them.
 
     python scripts/prepare_blur_dataset.py datasets/Set5/HR --out datasets/Set5/motion_x4 --scale 4 --family motion
     python scripts/prepare_blur_dataset.py datasets/Set5/HR --out datasets/Set5/motion_x4 --verify
 
-Nothing that is there is overwritten. Exit status: 0; 1 if --verify finds differences; 2 after a mistake.
+Existing files are never overwritten. Exit status: 0; 1 if --verify finds differences; 2 after an error.
 """
 
 import argparse
@@ -17,11 +17,11 @@ from dkp_plugin.host.schema import parse_section
 
 
 def parse_arguments(argv: Sequence[str] | None) -> tuple[argparse.Namespace, dict[str, object]]:
-    """Split the command line into what to do and the recipe's keys that were given."""
+    """Split the command line into arguments and the given keys of the recipe."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument('hr_folder', type=Path, metavar='HR_FOLDER')
     parser.add_argument('--out', type=Path, required=True, metavar='DIR', help='folder of the data set')
-    parser.add_argument('--verify', action='store_true', help='make it again by its manifest and compare')
+    parser.add_argument('--verify', action='store_true', help='regenerate the data set from its manifest and compare')
     recipe = parser.add_argument_group('recipe', argument_default=argparse.SUPPRESS)
     recipe.add_argument('--scale', type=int, help='2, 3, 4 or 8; default 4')
     recipe.add_argument(
@@ -29,12 +29,14 @@ def parse_arguments(argv: Sequence[str] | None) -> tuple[argparse.Namespace, dic
         help='gaussian (default), motion, line, levin (kernels in datasets/kernels/levin), or a folder of .mat, .npy '
         'or gray .png kernels; with --verify: where that folder is now',
     )
-    recipe.add_argument('--convention', help='aligned (default) or released: where the centre of the kernels lies')
+    recipe.add_argument('--convention', help='aligned (default) or released: position of the kernel centre')
     recipe.add_argument('--kernel-size', type=int, help='odd; default 11, 15, 19, 21 for scale 2, 3, 4, 8')
-    recipe.add_argument('--variance-range', type=float, nargs=2, metavar=('LOW', 'HIGH'), help='of gaussian')
-    recipe.add_argument('--length-range', type=float, nargs=2, metavar=('LOW', 'HIGH'), help='of motion and line')
-    recipe.add_argument('--seed', type=int, help='of kernels and noise, with the name of the image; default 0')
-    recipe.add_argument('--noise', type=float, help='standard deviation, in levels of 8 bits; default 0')
+    recipe.add_argument('--variance-range', type=float, nargs=2, metavar=('LOW', 'HIGH'), help='variances of gaussian')
+    recipe.add_argument(
+        '--length-range', type=float, nargs=2, metavar=('LOW', 'HIGH'), help='lengths of motion and line'
+    )
+    recipe.add_argument('--seed', type=int, help='seed of kernels and noise, combined with the image name; default 0')
+    recipe.add_argument('--noise', type=float, help='standard deviation of the noise in 8-bit levels; default 0')
     recipe.add_argument('--jpeg', type=int, dest='jpeg_quality', help='quality, 1 to 100; default: no compression')
     arguments = parser.parse_args(argv)
     given = {key: value for key, value in vars(arguments).items() if key not in ('hr_folder', 'out', 'verify')}

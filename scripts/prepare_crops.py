@@ -1,10 +1,10 @@
-"""Make a small benchmark of a large one: centre crops of the HR images, blurred and shrunk by the kernels of the set.
+"""Make a small benchmark from a large one: centre crops of the HR images, degraded by the kernels of the set.
 
     python scripts/prepare_crops.py datasets/Set5 gaussian_x4 --convention released --out datasets/Set5_crop128
 
-reads HR/ and gaussian_x4/kernels/ and writes HR/, gaussian_x4/LR/ and gaussian_x4/kernels/. The crops are degraded anew
-and periodically, as everywhere here, since crops of the LR images would show what lies outside. Nothing that is there
-is overwritten. Exit status: 0; 2 after a mistake.
+reads HR/ and gaussian_x4/kernels/ and writes HR/, gaussian_x4/LR/ and gaussian_x4/kernels/. The HR crops are degraded
+again with periodic borders, because crops of the LR images would contain pixels from outside. Existing files are never
+overwritten. Exit status: 0; 2 after an error.
 """
 
 import argparse
@@ -28,7 +28,7 @@ from dkp_plugin.physics.kernels import CONVENTIONS
 
 
 def centre_crop(image: Tensor, size: int, name: str) -> Tensor:
-    """Cut size x size pixels out of the middle of an image (C, H, W).
+    """Crop size x size pixels from the centre of an image (C, H, W).
 
     Raises:
         ImageError: if the image is smaller.
@@ -40,7 +40,7 @@ def centre_crop(image: Tensor, size: int, name: str) -> Tensor:
 
 
 def shrink(image: Tensor, kernel: Tensor, scale: int) -> Tensor:
-    """Degrade an image (C, H, W) by a kernel (1, 1, K, K) and round to 8 bits, in float64 to be the same everywhere."""
+    """Degrade an image (C, H, W) by a kernel (1, 1, K, K) in float64, for identical results on all machines; round."""
     lq = degrade(image.double().unsqueeze(0), kernel.double(), scale)[0]
     return (255 * lq).round().clamp(0, 255).float() / 255
 
@@ -50,14 +50,14 @@ def prepare(source: Path, blurred: str, out: Path, size: int, scale: int, conven
 
     Args:
         source: Folder of the large benchmark.
-        blurred: Name of the folder in it, and in the new one, that holds the kernels.
-        out: Folder of the new benchmark; must not be there.
+        blurred: Name of the folder of the kernels, in both benchmarks.
+        out: Folder of the new benchmark; must not exist.
         size: Side of the crops, a multiple of the scale.
         scale: Subsampling factor.
-        convention: Of the kernels.
+        convention: Convention of the kernels.
 
     Raises:
-        UserError: for anything that cannot be used; then nothing is written.
+        UserError: if a file or value cannot be used; nothing is written then.
     """
     if size < 1 or size % scale:
         raise OptionError(f'--size: {size} is not a multiple of the scale, {scale}')
@@ -85,7 +85,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument('--out', type=Path, required=True, metavar='DIR', help='folder of the new benchmark')
     parser.add_argument('--size', type=int, default=128, help='side of the crops in HR pixels; default 128')
     parser.add_argument('--scale', type=int, default=4, choices=SCALES, help='default 4')
-    parser.add_argument('--convention', default='aligned', choices=CONVENTIONS, help='of the kernels; default aligned')
+    parser.add_argument(
+        '--convention', default='aligned', choices=CONVENTIONS, help='convention of the kernels; default aligned'
+    )
     arguments = parser.parse_args(argv)
     try:
         count = prepare(**vars(arguments))

@@ -1,11 +1,11 @@
 #!/usr/bin/env bash
-# Makes .venv at the repository root with the tested versions of everything; a second run returns at once.
+# Create .venv at the repository root with the tested versions of all packages; a second run returns at once.
 #   bash scripts/setup_env.sh             set up
 #   source scripts/setup_env.sh           set up and activate
-#   PYTHON=python3.12 bash scripts/...    choose the interpreter (default: the first fit one of 3.11, 3.12, 3.10)
+#   PYTHON=python3.12 bash scripts/...    choose the interpreter (default: the first suitable one of 3.11, 3.12, 3.10)
 
 if [[ "${BASH_SOURCE[0]}" != "$0" ]]; then
-    # Sourced: work in a shell of its own, so that an error ends neither the caller's shell nor its settings.
+    # Sourced: run in a subshell, so that an error neither ends the caller's shell nor changes its settings.
     bash "${BASH_SOURCE[0]}" && source "$(dirname "${BASH_SOURCE[0]}")/../.venv/bin/activate"
     return
 fi

@@ -4,10 +4,10 @@
 #     sbatch --array=0-7 scripts/slurm_array.sh options/test/DIPDKP_gaussian_x4.yml
 #     sbatch --dependency=afterany:JOBID scripts/slurm_array.sh options/test/DIPDKP_gaussian_x4.yml
 #
-# The tasks need not run at the same time and do not talk to each other; results/<name> must lie on a file system that
-# all of them see. The second command is a single task: it restores what a lost task has left, keeps all else, and
-# writes the metrics of all images. A task that is sent SIGTERM, as before its time limit, saves the state of the image
-# in work; the same array, submitted again, goes on from there.
+# The tasks need not run at the same time and do not communicate; results/<name> must be on a file system that all tasks
+# share. The second command is a single task. It keeps finished images, restores those of failed tasks, and writes the
+# metrics of all images. On SIGTERM, which SLURM sends before the time limit, a task saves the state of its current
+# image; submit the same array again to resume.
 #
 #SBATCH --job-name=dkp_plugin
 #SBATCH --gpus-per-task=1

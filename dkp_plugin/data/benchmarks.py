@@ -1,9 +1,10 @@
-"""The benchmark sets of the field: find them in their usual archives, check them, arrange them in one layout.
+"""The usual benchmark sets: find them in their archives, check them, and arrange them in one layout.
 
-The layout is ``<set>/HR/<image>.png``, or ``RealSRSet/LQ/<image>.png`` where there is no truth. ``benchmarks.json``
-names the images of each set, their other names (SelfExSR numbers all sets in the order of their names; BSD100 has the
-numbers of the Berkeley segmentation data), and the checksum of the pixels where it is known. Copies of a set differ in
-how far they are cropped, so the checksum is of the image cut to a multiple of 12 at the top left, which all contain.
+The layout is ``<set>/HR/<image>.png``, or ``RealSRSet/LQ/<image>.png`` for a set without ground truth.
+``benchmarks.json`` lists the images of each set, their other names and, if known, the checksums of their pixels. The
+other names arise because SelfExSR numbers the images of each set alphabetically, and BSD100 uses the numbers of the
+Berkeley segmentation data. Copies of a set are cropped differently. The checksum therefore covers the top-left crop to
+multiples of 12, which all copies contain.
 """
 
 import json
@@ -31,7 +32,7 @@ _FOLDERS_OF_HR_IMAGES = r'hr|gt|gtmod\d+|original|image_srf_\d+'
 
 
 class BenchmarkImage(BaseModel):
-    """An image of a set: its names in other copies, and the checksum of its pixels if that is known."""
+    """An image of a set: its names in other copies and, if known, the checksum of its pixels."""
 
     model_config = ConfigDict(extra='forbid')
     other_names: list[str] = []
@@ -39,7 +40,7 @@ class BenchmarkImage(BaseModel):
 
 
 class Benchmark(BaseModel):
-    """A set: its names in other copies, the folder of its images (HR or LQ), and the images by name."""
+    """A set: its names in other copies, the folder of its images (HR or LQ), and its images by name."""
 
     model_config = ConfigDict(extra='forbid')
     other_names: list[str] = []
@@ -47,21 +48,21 @@ class Benchmark(BaseModel):
     images: dict[str, BenchmarkImage]
 
     def find_name(self, stem: str) -> str | None:
-        """Name of the image that a file name without extension stands for; None: no image of the set."""
+        """Name of the image with a given file name without extension; None: not an image of the set."""
         stem = re.sub(r'(_srf_\d+)?_(hr|gt)$', '', stem.lower())
         stem = re.sub(r'^img_?(\d+)$', lambda match: f'img_{int(match[1]):03d}', stem)
         names = (name for name, image in self.images.items() if stem in (name.lower(), *image.other_names))
         return next(names, None)
 
     def crop(self, image: Tensor) -> Tensor:
-        """Cut an HR image (C, H, W) to a multiple of 12 at the top left; LQ images stay whole."""
+        """Crop an HR image (C, H, W) at the top left to multiples of 12; do not crop LQ images."""
         if self.folder != 'HR':
             return image
         height, width = (side - side % HR_MULTIPLE for side in image.shape[-2:])
         return image[:, :height, :width]
 
     def is_changed(self, name: str, image: Tensor) -> bool:
-        """Whether an image's pixels are other than recorded."""
+        """Whether an image's pixels differ from the record."""
         recorded = self.images[name].sha256
         return recorded is not None and pixel_digest(self.crop(image)) != recorded
 
@@ -73,10 +74,10 @@ def load_benchmarks() -> dict[str, Benchmark]:
 
 
 def locate(path: PurePath, benchmarks: dict[str, Benchmark]) -> str | None:
-    """Name of the set in whose folder of HR (or LQ) images a file lies; None: in none.
+    """Name of the set whose folder of HR (or LQ) images contains a file; None: no set.
 
-    The last folder or archive on the path that is called like a set decides. Below it only folders of HR images may
-    follow, so that LR images of the same names are left alone.
+    The last folder or archive on the path with the name of a set decides. Below it, only folders of HR images are
+    allowed, which excludes LR images with the same names.
     """
     parts = [part.lower() for part in path.parent.parts]
     for depth in range(len(parts), 0, -1):
@@ -90,7 +91,7 @@ def locate(path: PurePath, benchmarks: dict[str, Benchmark]) -> str | None:
 
 @dataclass(frozen=True)
 class Candidate:
-    """A file that holds an image of a set."""
+    """A file with an image of a set."""
 
     content: bytes
     path: str
@@ -98,7 +99,7 @@ class Candidate:
     num_pixels: int
 
     def is_better_than(self, other: 'Candidate | None') -> bool:
-        """Recorded pixels are better than others, and the larger of two copies than the one cropped further."""
+        """Whether this copy has the recorded pixels and the other has not or, if they are equal in this, is larger."""
         rank = not self.is_changed, self.num_pixels
         return other is None or rank > (not other.is_changed, other.num_pixels)
 
@@ -109,17 +110,17 @@ class Candidate:
 
 @dataclass
 class Findings:
-    """What the sources hold of a set: the best candidate of each image, and why others cannot be used."""
+    """Files of a set in the sources: the best candidate of each image, unreadable files, and unknown file names."""
 
     candidates: dict[str, Candidate] = field(default_factory=dict)
     unreadable: dict[str, str] = field(default_factory=dict)
     unknown: list[str] = field(default_factory=list)
 
     def add(self, path: PurePath, name: str, content: bytes, benchmark: Benchmark) -> None:
-        """Take a file into account.
+        """Add a file; keep it if it is the best candidate so far.
 
         Raises:
-            ImageError: if it is no image.
+            ImageError: if it is not an image.
         """
         image = decode_image(content, str(path))
         num_pixels = image.shape[-2] * image.shape[-1]
@@ -132,7 +133,7 @@ def find_images(sources: Iterable[Path], benchmarks: dict[str, Benchmark]) -> di
     """Search folders and archives for the images of the sets.
 
     Raises:
-        UserError: for a source that is neither a folder nor a readable archive.
+        UserError: if a source is neither a folder nor a readable archive.
     """
     found: dict[str, Findings] = {}
     for source in sources:
@@ -155,18 +156,18 @@ def find_images(sources: Iterable[Path], benchmarks: dict[str, Benchmark]) -> di
 
 @dataclass
 class SetReport:
-    """What became of a set: names of its images by what happened to them.
+    """The images of a set, grouped by outcome.
 
     Attributes:
-        name: The set.
-        folder: Where its images are.
-        num_images: How many belong to it.
-        written: Images written now.
-        kept: Images that were there already, with the same pixels where the sources have them, too.
-        missing: Images neither there nor in the sources, with the reason if a file could not be read.
-        changed: Images there whose pixels are not those recorded.
-        unrecorded: Images there without a record of their pixels.
-        unknown: Files of the sources in the set's folders that no image of the set is called like.
+        name: Name of the set.
+        folder: Folder of its images.
+        num_images: Number of images in the full set.
+        written: Images written by this call.
+        kept: Images that already existed, with the same pixels as in the sources.
+        missing: Images that exist neither in the folder nor in the sources, or the error if a file is unreadable.
+        changed: Images in the folder whose pixels differ from the record.
+        unrecorded: Images in the folder whose pixels are not recorded.
+        unknown: Files in the set's folders of the sources whose names match no image of the set.
     """
 
     name: str
@@ -181,28 +182,25 @@ class SetReport:
 
     @property
     def is_complete(self) -> bool:
-        """Whether all images are there, with the recorded pixels where there is a record."""
+        """Whether all images exist and none differs from its record."""
         return not (self.missing or self.changed)
 
     def lines(self) -> list[str]:
-        """The report in words."""
+        """The report as lines of text."""
         present = len(self.written) + len(self.kept)
         lines = [
-            f'{self.folder}: {present} of {self.num_images} images, '
-            f'{len(self.written)} written, {len(self.kept)} there already'
+            f'{self.folder}: {present} of {self.num_images} images, {len(self.written)} written, {len(self.kept)} kept'
         ]
         if self.missing:
             lines.append(f'  missing: {_enumerate(self.missing)}')
             if self.unknown:
                 lines.append(f'  files not recognised: {_enumerate(self.unknown)}')
         if self.changed:
-            lines.append(
-                f'  other pixels than recorded, so figures will not compare with others: {_enumerate(self.changed)}'
-            )
+            lines.append(f'  pixels differ from the record, so results are not comparable: {_enumerate(self.changed)}')
         checked = present - len(self.unrecorded)
-        lines.append(f'  pixels as recorded: {checked - len(self.changed)}')
+        lines.append(f'  pixels match the record: {checked - len(self.changed)}')
         if self.unrecorded:
-            lines.append(f'  no record of their pixels, so only the names were checked: {_enumerate(self.unrecorded)}')
+            lines.append(f'  only names checked, pixels not recorded: {_enumerate(self.unrecorded)}')
         return lines
 
 
@@ -212,19 +210,19 @@ def _enumerate(names: list[str], limit: int = 10) -> str:
 
 
 def arrange(sources: Iterable[Path], out: Path, crop: bool = False) -> list[SetReport]:
-    """Copy the images of the sets to ``<out>/<set>/<folder>/<image>.png``, without loss and without alpha channel.
+    """Copy the images of the sets to ``<out>/<set>/<folder>/<image>.png``, losslessly and without alpha channels.
 
     Args:
-        sources: Folders, zip files and tar files, with any of the usual layouts inside.
-        out: Folder of all sets.
-        crop: Whether HR images are cut to a multiple of 12 at the top left.
+        sources: Folders, zip files and tar files in any of the usual layouts.
+        out: Parent folder of all sets.
+        crop: Whether to crop HR images at the top left to multiples of 12.
 
     Returns:
-        A report on each set of which the sources have an image.
+        A report for each set with at least one image in the sources.
 
     Raises:
-        UserError: if the sources have none or cannot be read, or if files that are there have other pixels; then
-            nothing is written.
+        UserError: if the sources contain no image or cannot be read, or if existing files have different pixels;
+            nothing is written then.
     """
     benchmarks, sources = load_benchmarks(), list(sources)
     found = find_images(sources, benchmarks)
@@ -241,7 +239,7 @@ def arrange(sources: Iterable[Path], out: Path, crop: bool = False) -> list[SetR
         and pixel_digest(_read(path)) != pixel_digest(_prepare(candidate, benchmarks[set_name], crop))
     ]
     if conflicts:
-        raise UserError(f'there already with other pixels: {_enumerate(conflicts)}; nothing was written')
+        raise UserError(f'existing files have different pixels: {_enumerate(conflicts)}; nothing was written')
     return [
         _arrange_set(set_name, benchmarks[set_name], findings, folders[set_name], crop)
         for set_name, findings in found.items()
@@ -249,7 +247,7 @@ def arrange(sources: Iterable[Path], out: Path, crop: bool = False) -> list[SetR
 
 
 def _arrange_set(set_name: str, benchmark: Benchmark, findings: Findings, folder: Path, crop: bool) -> SetReport:
-    """Write the images of a set that are not there yet, and check all that are there then."""
+    """Write the missing images of a set, then check all its images."""
     report = SetReport(set_name, folder, len(benchmark.images), unknown=findings.unknown)
     for name, record in benchmark.images.items():
         path = folder / f'{name}.png'

@@ -1,4 +1,4 @@
-"""Test data for blind super-resolution: LR images with whatever is known about them."""
+"""Test data for blind super-resolution: LR images, with ground truth if available."""
 
 import logging
 from collections.abc import Sequence
@@ -45,16 +45,16 @@ class BlindSRDatasetOptions(BaseModel):
 
 
 def check_sizes(lq_size: Sequence[int], gt_size: Sequence[int], scale: int, gt_path: str) -> None:
-    """Refuse an HR image that does not fit its LR image: it may have up to ``scale`` - 1 rows and columns too many.
+    """Refuse an HR image that does not fit its LR image; up to ``scale`` - 1 extra rows and columns are allowed.
 
     Args:
         lq_size: (h, w).
         gt_size: (H, W).
         scale: Scale factor.
-        gt_path: Names the HR image in the message.
+        gt_path: Path of the HR image for the message.
 
     Raises:
-        ImageError: naming the sizes.
+        ImageError: if the sizes do not match; the message names them.
     """
     height, width = (scale * side for side in lq_size)
     if not (0 <= gt_size[0] - height < scale and 0 <= gt_size[1] - width < scale):
@@ -66,21 +66,22 @@ def check_sizes(lq_size: Sequence[int], gt_size: Sequence[int], scale: int, gt_p
 
 @DATASET_REGISTRY.register()
 class BlindSRDataset(Dataset):
-    """LR images, with HR images and kernels for the metrics where they are at hand.
+    """LR images, with HR images and kernels for the metrics if available.
 
-    ``dataroot_lq`` alone serves photographs without truth. ``dataroot_gt`` and ``dataroot_kernel`` beside it add the
-    truth, paired by file name. ``dataroot_gt`` with ``random_kernel`` makes kernel and LR image on the fly, rounded to
-    8 bits, from a seed and the image's name. Every root is a folder or, with ``io_backend: {type: lmdb}``, a
-    BasicSR lmdb, whose images keep their folders in their names. Keys: :class:`BlindSRDatasetOptions`.
+    For photographs without ground truth, set only ``dataroot_lq``. ``dataroot_gt`` and ``dataroot_kernel`` add the
+    ground truth, paired by file name. ``dataroot_gt`` with ``random_kernel`` generates kernels and LR images on the
+    fly, rounded to 8 bits, from a seed and the image name. Every root is a folder or, with
+    ``io_backend: {type: lmdb}``, a BasicSR lmdb, whose image names include their folders. Keys:
+    :class:`BlindSRDatasetOptions`.
 
-    An item holds ``lq`` (C, h, w), ``lq_path`` and, where known, ``gt`` (C, s h, s w), ``gt_path`` and ``kernel``
-    (1, K, K): float32, RGB or gray, [0, 1]. HR images are cut to s times the LR image at the top left. Where the LR
-    file has an alpha channel, ``alpha`` (1, h, w), float32 in [0, 1], is in the item, too, and the hidden pixels of
-    ``lq`` are filled; where it is a JPEG, ``jpeg_quality``, an integer from 1 to 100.
+    An item holds ``lq`` (C, h, w), ``lq_path`` and, if known, ``gt`` (C, s h, s w), ``gt_path`` and ``kernel``
+    (1, K, K): float32, RGB or gray, [0, 1]. HR images are cropped at the top left to s times the size of the LR image.
+    If the LR file has an alpha channel, the item also holds ``alpha`` (1, h, w), float32 in [0, 1], and the hidden
+    pixels of ``lq`` are filled. If it is a JPEG, the item holds ``jpeg_quality``, an integer from 1 to 100.
 
     Raises:
-        OptionError: for missing or empty folders and for images without a partner.
-        ImageError, KernelError: by ``__getitem__``, naming the file.
+        OptionError: if a folder is missing or empty, or an image has no counterpart.
+        ImageError, KernelError: from ``__getitem__``, if a file cannot be used; the message names it.
     """
 
     def __init__(self, opt: dict[str, Any]) -> None:
@@ -105,8 +106,8 @@ class BlindSRDataset(Dataset):
             if missing:
                 raise OptionError(f'dataroot_{key}: {self.roots[key]} has no file for {", ".join(missing)}')
         self.files = files
-        self.paths = [files[self.main_key][name] for name in self.names]  # as BasicSR's data sets have them
-        self.noted: set[str] = set()  # files whose notes were logged
+        self.paths = [files[self.main_key][name] for name in self.names]  # the attribute of BasicSR's data sets
+        self.noted: set[str] = set()  # files whose notes are already logged
 
     def _check_roots(self) -> None:
         makes_lq = self.options.random_kernel is not None
@@ -124,7 +125,7 @@ class BlindSRDataset(Dataset):
             raise OptionError(f'datasets: {self.options.name}: random_kernel: {error}') from None
 
     def _list_files(self, key: str, root: Path) -> dict[str, str]:
-        """Find the files of a root: a mapping from image name to path, or to lmdb key."""
+        """List the files of a root: a mapping from image name to path or lmdb key."""
         if self.options.io_backend.type == 'lmdb':
             return {name: name for name in list_lmdb(root, f'dataroot_{key}')}
         suffixes = KERNEL_SUFFIXES if key == 'kernel' else IMAGE_SUFFIXES
@@ -158,7 +159,7 @@ class BlindSRDataset(Dataset):
         return Path(path).read_bytes(), path
 
     def _read_photo(self, key: str, name: str) -> Photo:
-        """Read an image; log what was left out of it, once."""
+        """Read an image; log once which of its contents are ignored."""
         content, path = self._read(key, name)
         photo = decode_photo(content, path)
         if photo.notes and path not in self.noted:
@@ -167,7 +168,7 @@ class BlindSRDataset(Dataset):
         return photo
 
     def _fit(self, lq: Tensor, gt: Tensor, gt_path: str) -> dict[str, Tensor]:
-        """Cut the HR image to s times the LR image; a gray image beside one in colour becomes one in colour."""
+        """Crop the HR image to s times the LR image; if only one of them is gray, expand it to three channels."""
         check_sizes(lq.shape[-2:], gt.shape[-2:], self.options.scale, gt_path)
         height, width = (self.options.scale * side for side in lq.shape[-2:])
         channels = max(lq.shape[0], gt.shape[0])
@@ -175,6 +176,6 @@ class BlindSRDataset(Dataset):
 
 
 def _known(alpha: Tensor | None, jpeg_quality: int | None) -> dict[str, Any]:
-    """The keys of an item that only some LR images have."""
+    """The optional keys of an item that have a value."""
     keys = {'alpha': alpha, 'jpeg_quality': jpeg_quality}
     return {key: value for key, value in keys.items() if value is not None}

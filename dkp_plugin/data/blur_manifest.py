@@ -1,13 +1,13 @@
-"""Blurred data sets on disk: LR images, kernels and a manifest from which both can be made again.
+"""Blurred data sets on disk: LR images, kernels, and a manifest from which both can be regenerated.
 
 A data set is a folder::
 
     LR/<image>.png
-    kernels/<image>.mat    keys Kernel, convention, scale; beside it <image>.png to look at
-    manifest.json          how it was made, with which versions, and checksums of pixels and kernels
+    kernels/<image>.mat    keys Kernel, convention, scale; with a preview <image>.png
+    manifest.json          recipe, versions, and checksums of pixels and kernels
 
-``BlindSRDataset`` reads it with ``dataroot_lq``, ``dataroot_kernel`` and the HR images as ``dataroot_gt``. With
-``random_kernel`` set to the same recipe, the dataset makes the same LR images and kernels on the fly.
+``BlindSRDataset`` reads it with ``dataroot_lq``, ``dataroot_kernel`` and the HR images as ``dataroot_gt``. With the
+same recipe as ``random_kernel``, the dataset generates the same LR images and kernels on the fly.
 """
 
 import json
@@ -44,16 +44,16 @@ VERSIONS = {
 
 
 class BlurRecipe(RandomKernelOptions):
-    """How a data set is made: the keys of ``random_kernel`` with scale and convention."""
+    """The recipe of a data set: the keys of ``random_kernel``, the scale and the convention."""
 
     scale: Literal[2, 3, 4, 8] = 4
     convention: Literal['aligned', 'released'] = 'aligned'
 
     def build(self) -> Synthesis:
-        """Build what makes the images.
+        """Build the synthesis of this recipe.
 
         Raises:
-            UserError: for a value that another one rules out, or an unusable folder of kernels.
+            UserError: if two values conflict or the kernel folder cannot be used.
         """
         try:
             return Synthesis.build(self, self.scale, self.convention)
@@ -62,7 +62,7 @@ class BlurRecipe(RandomKernelOptions):
 
 
 class ImageRecord(BaseModel):
-    """Checksums of an image: pixels of HR (before cropping) and LR, and kernel; and the file that a kernel is of."""
+    """Checksums of an image's HR pixels (before cropping), LR pixels and kernel, and the file of the kernel, if any."""
 
     model_config = ConfigDict(extra='forbid')
     hr: str
@@ -72,7 +72,7 @@ class ImageRecord(BaseModel):
 
 
 class Manifest(BaseModel):
-    """Content of ``manifest.json``; ``kernel_files`` holds the checksums of the kernels of a folder on their grid."""
+    """Content of ``manifest.json``; ``kernel_files`` holds the checksums of a folder's kernels on the K x K grid."""
 
     model_config = ConfigDict(extra='forbid')
     recipe: BlurRecipe
@@ -82,18 +82,18 @@ class Manifest(BaseModel):
 
 
 def prepare(hr_folder: Path, out: Path, recipe: BlurRecipe) -> int:
-    """Make a data set of every image of a folder.
+    """Generate a data set from all images of a folder.
 
     Args:
-        hr_folder: HR images; they are cut to a multiple of the scale at the top left.
-        out: Folder of the data set; must not be there.
-        recipe: How to make it.
+        hr_folder: HR images; they are cropped at the top left to multiples of the scale.
+        out: Folder of the data set; must not exist.
+        recipe: Recipe of the data set.
 
     Returns:
         Number of images.
 
     Raises:
-        UserError: for anything that cannot be used; then nothing is written.
+        UserError: if a file or value cannot be used; nothing is written then.
     """
     synthesis = recipe.build()
     paths = list_folder(hr_folder, 'HR_FOLDER', IMAGE_SUFFIXES)
@@ -122,7 +122,7 @@ def _make(path: Path, out: Path, synthesis: Synthesis) -> ImageRecord:
 
 
 def _with_defaults(recipe: BlurRecipe, synthesis: Synthesis) -> BlurRecipe:
-    """Write out what the recipe left to the defaults, which later versions may change."""
+    """Replace unset values of the recipe by their current defaults, which later versions may change."""
     ranges = ('variance_range', 'length_range')
     found = {key: getattr(synthesis.family, key) for key in ranges if hasattr(synthesis.family, key)}
     return recipe.model_copy(update=found | {'kernel_size': synthesis.degradation.kernel_size})
@@ -136,18 +136,18 @@ def _kernel_file_digests(synthesis: Synthesis) -> dict[str, str]:
 
 
 def verify(hr_folder: Path, out: Path, family: str | None = None) -> list[str]:
-    """Make a data set again, in memory, and compare it with the manifest; compare the files with the manifest, too.
+    """Regenerate a data set in memory and compare both the result and the files with the manifest.
 
     Args:
-        hr_folder: The HR images that it was made of.
+        hr_folder: The HR images of the data set.
         out: Folder of the data set.
-        family: Where its folder of kernels is now, if it has moved.
+        family: New path of the kernel folder, if it has moved.
 
     Returns:
-        One line for each difference, and one for versions that have changed if there are differences.
+        One line for each difference and, if there are any, one line for changed versions.
 
     Raises:
-        UserError: if the manifest cannot be read, or the HR images or kernels are not there.
+        UserError: if the manifest cannot be read, or the HR images or kernels do not exist.
     """
     manifest = _read_manifest(out / MANIFEST_FILE)
     recipe = manifest.recipe if family is None else manifest.recipe.model_copy(update={'family': family})
@@ -159,13 +159,13 @@ def verify(hr_folder: Path, out: Path, family: str | None = None) -> list[str]:
     lines = [f'{recipe.family}: {name} differs' for name in names if found.get(name) != recorded.get(name)]
     for name in sorted(paths.keys() | manifest.images.keys()):
         if name not in paths:
-            lines.append(f'{hr_folder}: has no image {name}')
+            lines.append(f'{hr_folder}: no image {name}')
         elif name not in manifest.images:
-            lines.append(f'{paths[name]}: is not in the manifest')
+            lines.append(f'{paths[name]}: not in the manifest')
         else:
             lines += _differences(paths[name], out, manifest.images[name], synthesis)
     files = sorted([*out.glob('LR/*'), *out.glob('kernels/*')])
-    lines += [f'{path}: is not in the manifest' for path in files if path.stem not in manifest.images]
+    lines += [f'{path}: not in the manifest' for path in files if path.stem not in manifest.images]
 
     changed = [
         f'{key} {old} then, {VERSIONS.get(key)} now'
@@ -186,7 +186,7 @@ def _read_manifest(path: Path) -> Manifest:
 
 
 def _differences(path: Path, out: Path, recorded: ImageRecord, synthesis: Synthesis) -> Iterator[str]:
-    """Compare the files of an image with the manifest, and with what is made of its HR image now."""
+    """Compare the files of an image, and its regenerated LR image and kernel, with the manifest."""
     for check in (_check_lq, _check_kernel, _check_again):
         try:
             yield from check(path, out, recorded, synthesis)
@@ -197,23 +197,23 @@ def _differences(path: Path, out: Path, recorded: ImageRecord, synthesis: Synthe
 def _check_lq(path: Path, out: Path, recorded: ImageRecord, _: Synthesis) -> Iterator[str]:
     lq_path = out / 'LR' / f'{path.stem}.png'
     if pixel_digest(decode_image(lq_path.read_bytes(), str(lq_path))) != recorded.lr:
-        yield f'{lq_path}: its pixels are not those of the manifest'
+        yield f'{lq_path}: pixels differ from the manifest'
 
 
 def _check_kernel(path: Path, out: Path, recorded: ImageRecord, synthesis: Synthesis) -> Iterator[str]:
     kernel_path = out / 'kernels' / f'{path.stem}.mat'
     kernel = decode_kernel(kernel_path.read_bytes(), str(kernel_path), synthesis.degradation.convention)
     if kernel_digest(kernel) != recorded.kernel:
-        yield f'{kernel_path}: is not the kernel of the manifest'
+        yield f'{kernel_path}: kernel differs from the manifest'
 
 
 def _check_again(path: Path, _: Path, recorded: ImageRecord, synthesis: Synthesis) -> Iterator[str]:
     gt = decode_image(path.read_bytes(), str(path))
     if pixel_digest(gt) != recorded.hr:
-        yield f'{path}: its pixels are not those of the manifest'
+        yield f'{path}: pixels differ from the manifest'
         return
     lq, kernel = synthesis.degrade(synthesis.crop(gt), path.stem)
     if kernel_digest(kernel) != recorded.kernel:
-        yield f'{path.stem}: another kernel is drawn now than the manifest says'
+        yield f'{path.stem}: the regenerated kernel differs from the manifest'
     elif pixel_digest(lq) != recorded.lr:
-        yield f'{path.stem}: another LR image is made now than the manifest says'
+        yield f'{path.stem}: the regenerated LR image differs from the manifest'

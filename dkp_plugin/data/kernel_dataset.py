@@ -1,4 +1,4 @@
-"""Training data for kernel priors: synthetic kernels, drawn on the fly."""
+"""Training data for kernel priors: synthetic kernels, generated on the fly."""
 
 from collections.abc import Sequence
 from typing import Any, Literal
@@ -17,7 +17,7 @@ from dkp_plugin.physics.kernels import check_kernel_size, default_kernel_size, k
 
 
 class KernelDatasetOptions(BaseModel):
-    """Option keys of :class:`KernelDataset`; those without a word here are BasicSR's."""
+    """Option keys of :class:`KernelDataset`; keys without a description are BasicSR's."""
 
     model_config = ConfigDict(extra='forbid')
     name: str
@@ -43,14 +43,14 @@ class KernelDatasetOptions(BaseModel):
 class KernelDataset(Dataset):
     """Random kernels of a family (see :mod:`dkp_plugin.physics.kernels`), in the convention ``released``.
 
-    Kernel number i depends on ``seed`` and i alone, so nothing is stored and every i >= 0 has one; ``num_kernels`` is
-    how many make an epoch. An item holds ``kernel``: float32 (1, K, K), non-negative, of sum 1 before ``noise``.
+    Kernel i depends only on ``seed`` and i, so nothing is stored and any i >= 0 is valid; ``num_kernels`` sets the
+    length of an epoch. An item holds ``kernel``: float32 (1, K, K), non-negative, of sum 1 before ``noise``.
 
-    ``noise`` is the upper end of the uniform noise that is added to each pixel: without it the zeros around a kernel
-    would be points of infinite density (dequantisation). Keys: :class:`KernelDatasetOptions`.
+    ``noise`` is the upper bound of the uniform noise added to each pixel (dequantisation). Without it, the zeros around
+    a kernel would be points of infinite density. Keys: :class:`KernelDatasetOptions`.
 
     Raises:
-        OptionError: for an unknown family, a key that it does not take, or an even kernel size.
+        OptionError: for an unknown family, a key that the family does not accept, or an even kernel size.
     """
 
     def __init__(self, opt: dict[str, Any]) -> None:
@@ -72,7 +72,7 @@ class KernelDataset(Dataset):
         return self.__getitems__([index])[0]
 
     def __getitems__(self, indices: Sequence[int]) -> list[dict[str, Tensor]]:
-        """Make the items of a batch at once, as PyTorch's loader asks where it can; that is far quicker."""
+        """Generate all items of a batch at once; PyTorch's loader prefers this method, which is much faster."""
         generators = [image_generator(self.options.seed, f'kernel {index}') for index in indices]
         params = torch.cat([self.family.sample(1, generator) for generator in generators])
         shape = (1, self.family.kernel_size, self.family.kernel_size)

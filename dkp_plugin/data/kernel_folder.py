@@ -1,4 +1,4 @@
-"""Folders of kernel files, and the family of kernels that such a folder makes."""
+"""Folders of kernel files, and their use as a kernel family."""
 
 import hashlib
 from dataclasses import dataclass, field
@@ -15,11 +15,11 @@ from dkp_plugin.physics.kernels import fit_to_grid
 
 
 def list_images_or_kernels(folder: Path, key: str) -> list[Path]:
-    """Find the kernel files of a folder (pictures beside them only show them) or, if it has none, its images.
+    """List the kernel files of a folder, ignoring preview images, or its images if it has no kernel files.
 
     Args:
         folder: The folder.
-        key: The option that names it, for the error message.
+        key: Name of its option, for error messages.
 
     Raises:
         OptionError: see :func:`dkp_plugin.io.folders.list_folder`.
@@ -30,13 +30,14 @@ def list_images_or_kernels(folder: Path, key: str) -> list[Path]:
 
 @dataclass(frozen=True)
 class FolderFamily(KernelFamily):
-    """The kernels of a folder, moved to the K x K grid; the only coordinate picks one.
+    """The kernels of a folder, moved to the K x K grid; the single coordinate selects one of them.
 
     Args:
-        folder: ``.mat`` or ``.npy`` files or else gray pictures, such as those of Levin et al. (CVPR 2009).
+        folder: Folder of ``.mat`` or ``.npy`` files or, without those, gray images such as the kernels of Levin et al.
+            (CVPR 2009).
 
     Raises:
-        UserError: if there is no such folder or an unusable file in it.
+        UserError: if the folder does not exist or contains a file that cannot be used.
     """
 
     folder: Path
@@ -52,7 +53,7 @@ class FolderFamily(KernelFamily):
         object.__setattr__(self, 'kernels', torch.cat(fitted))
 
     def index(self, params: Tensor) -> Tensor:
-        """Map points of the unit cube (N, 1) to positions in ``names``: integers (N,)."""
+        """Map points of the unit cube (N, 1) to indices into ``names``: integers (N,)."""
         return (params[:, 0] * len(self.names)).long().clamp(0, len(self.names) - 1)
 
     def render(self, params: Tensor) -> Tensor:

@@ -1,8 +1,9 @@
 """Write a folder of images or kernels as an lmdb in BasicSR's layout.
 
-BasicSR's own ``make_lmdb_from_imgs`` is not used. It takes names in ASCII only, reads through ``cv2.imread`` (which
-some systems deny other paths, too), cannot store kernels, guesses the size of the whole from the first image, leaves
-half an lmdb behind when it fails and ends the program when the output exists.
+It replaces BasicSR's ``make_lmdb_from_imgs``, which has several limitations. That function accepts only ASCII names,
+reads with ``cv2.imread`` (which on some systems also fails for non-ASCII paths), cannot store kernels, estimates the
+total size from the first image, leaves an incomplete lmdb behind when it fails, and exits the program if the output
+exists.
 """
 
 from pathlib import Path
@@ -18,36 +19,36 @@ from dkp_plugin.io.pixels import to_levels, to_tensor
 from dkp_plugin.io.png import encode_png
 from dkp_plugin.io.staged_folder import staged_folder
 
-COMPRESSION = 1  # of the images, as BasicSR has it: quick to write, and little larger than the best
-INITIAL_MAP_SIZE = 1 << 24  # bytes; doubled when it is full, since Windows reserves all of it on the disk
+COMPRESSION = 1  # PNG level, as in BasicSR: fast to write and only slightly larger than the best
+INITIAL_MAP_SIZE = 1 << 24  # bytes; small and doubled when full, since Windows reserves all of it on disk
 
 
 def create_lmdb(folder: Path, root: Path, overwrite: bool = False) -> int:
-    """Copy a folder of images or of kernels to an lmdb that ``BlindSRDataset`` and BasicSR's datasets read.
+    """Copy a folder of images or kernels to an lmdb for ``BlindSRDataset`` and BasicSR's datasets.
 
-    Images are stored as PNG with the same decoded numbers, of 8 or 16 bits, with their alpha channel, but not with the
-    quality of a JPEG; kernel files (``.mat``, ``.npy``) byte by byte. In a folder that has kernel files, pictures are
-    passed over.
+    Images are stored as PNG with identical pixels, of 8 or 16 bits, including the alpha channel; the quality of a JPEG
+    is lost. Kernel files (``.mat``, ``.npy``) are stored byte for byte. If the folder contains kernel files, its images
+    are skipped.
 
     Args:
-        folder: The images or kernels.
-        root: The lmdb's folder; its name ends in ``.lmdb``.
-        overwrite: Whether an lmdb that is there already is replaced.
+        folder: Folder of images or kernels.
+        root: Folder of the lmdb; its name ends in ``.lmdb``.
+        overwrite: Whether to replace an existing lmdb.
 
     Returns:
         Number of entries.
 
     Raises:
-        UserError: for an unusable folder or file, or if ``root`` is there and shall or can not be replaced.
+        UserError: if the folder or a file cannot be used, or if ``root`` exists and must not be replaced.
     """
     if root.suffix != '.lmdb':
         raise UserError(f'OUTPUT: {root} does not end in .lmdb, which BasicSR expects')
     if overwrite and root.exists() and not (root / META_FILE).is_file():
-        raise UserError(f'OUTPUT: {root} is no BasicSR lmdb, so it is not replaced')
+        raise UserError(f'OUTPUT: {root} is not a BasicSR lmdb and is not replaced')
     paths = list_images_or_kernels(folder, 'INPUT')
     with staged_folder(root, overwrite) as staging:
         try:
-            # The lmdb comes into being beside its place, so there is no need to wait for the disk after each entry.
+            # A crash can only damage the staging folder, so there is no need to sync after each entry.
             with lmdb.open(str(staging), map_size=INITIAL_MAP_SIZE, sync=False) as environment:
                 lines = [_copy(path, environment) for path in paths]
                 environment.sync(True)
@@ -58,13 +59,13 @@ def create_lmdb(folder: Path, root: Path, overwrite: bool = False) -> int:
 
 
 def _copy(path: Path, environment: lmdb.Environment) -> str:
-    """Store a file under its stem; return its line of the list."""
+    """Store a file under its stem; return its line of the meta file."""
     content = path.read_bytes()
     if path.suffix.lower() in KERNEL_SUFFIXES:
         height, width = decode_any_kernel(content, str(path)).shape
         name, channels, compression = path.name, 1, 0
     else:
-        pixels = to_levels(to_tensor(decode_photo(content, str(path)).pixels)[0])  # of 8 bits where they suffice
+        pixels = to_levels(to_tensor(decode_photo(content, str(path)).pixels)[0])  # 8 bits if they suffice
         height, width, channels = pixels.shape
         name, compression, content = f'{path.stem}.png', COMPRESSION, encode_png(pixels, compression=COMPRESSION)
     _put(environment, path.stem.encode(), content)

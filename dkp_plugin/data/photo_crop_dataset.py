@@ -1,4 +1,4 @@
-"""Training data for image priors: random crops of a plain folder of photographs."""
+"""Training data for image priors: random crops of photographs in a folder."""
 
 from pathlib import Path
 from typing import Any, Literal
@@ -18,7 +18,7 @@ from dkp_plugin.io.images import decode_image
 
 
 class PhotoCropDatasetOptions(BaseModel):
-    """Option keys of :class:`PhotoCropDataset`; those without a word here are BasicSR's."""
+    """Option keys of :class:`PhotoCropDataset`; keys without a description are BasicSR's."""
 
     model_config = ConfigDict(extra='forbid')
     name: str
@@ -39,17 +39,18 @@ class PhotoCropDatasetOptions(BaseModel):
 
 @DATASET_REGISTRY.register()
 class PhotoCropDataset(Dataset):
-    """Random crops, flipped and turned, of photographs that are kept in memory as 8-bit pixels.
+    """Random crops, flipped and rotated, of photographs that are kept in memory as 8-bit pixels.
 
-    An item holds ``gt``: float32 RGB (3, gt_size, gt_size) in [0, 1]. The numbers come from PyTorch's global generator,
-    which BasicSR seeds in each of its workers.
+    An item holds ``gt``: float32 RGB (3, gt_size, gt_size) in [0, 1]. Random numbers come from PyTorch's global
+    generator, which BasicSR seeds in each of its workers.
 
-    ``resize_factors`` (at most 1) lists the sizes at which each photograph serves: a smaller one has sharper edges and
-    less of its camera's noise. ``gray_share`` of the crops lose their colour. Keys: :class:`PhotoCropDatasetOptions`.
+    ``resize_factors`` (at most 1) lists the sizes at which each photograph is used; smaller sizes have sharper edges
+    and less camera noise. A share ``gray_share`` of the crops is converted to gray. Keys:
+    :class:`PhotoCropDatasetOptions`.
 
     Raises:
-        OptionError: for a missing or empty folder and for a size that a photograph does not have.
-        ImageError: for a file that cannot be read.
+        OptionError: if an option is invalid, or the folder is missing or empty.
+        ImageError: if a file cannot be read or is smaller than a crop.
     """
 
     def __init__(self, opt: dict[str, Any]) -> None:
@@ -62,7 +63,7 @@ class PhotoCropDataset(Dataset):
         """Check the options and list the photographs without reading them.
 
         Raises:
-            OptionError: for options that are wrong, and for a missing or empty folder.
+            OptionError: if an option is invalid, or the folder is missing or empty.
         """
         options = parse_section(PhotoCropDatasetOptions, opt, f'datasets: {opt.get("name")}')
         for factor in options.resize_factors:
@@ -71,7 +72,7 @@ class PhotoCropDataset(Dataset):
         return options, list_folder(options.dataroot_gt, 'dataroot_gt', IMAGE_SUFFIXES)
 
     def _load(self, path: Path) -> list[Tensor]:
-        """Read a photograph in all sizes that are large enough for a crop, the largest of them first."""
+        """Read a photograph at all sizes that are large enough for a crop, the largest first."""
         image = decode_image(path.read_bytes(), str(path))
         image = image.expand(3, -1, -1).unsqueeze(0)
         sizes = []
@@ -82,7 +83,7 @@ class PhotoCropDataset(Dataset):
                 sizes.append((resized[0] * 255).round().clamp(0, 255).byte())
         if not sizes:
             size = self.options.gt_size
-            raise ImageError(f'{path}: {image.shape[-1]}x{image.shape[-2]} pixels are fewer than gt_size {size}')
+            raise ImageError(f'{path}: {image.shape[-1]}x{image.shape[-2]} pixels are smaller than gt_size {size}')
         return sizes
 
     def __len__(self) -> int:

@@ -1,10 +1,10 @@
-"""Make an LR image and its kernel from an HR image: what ``random_kernel`` and ``prepare_blur_dataset.py`` share.
+"""Generate an LR image and its kernel from an HR image, for ``random_kernel`` and ``prepare_blur_dataset.py``.
 
-Every random number comes from a generator seeded by the seed and the image's name: first the kernel, then the noise. So
-neither order nor subset of the images matters, and the kernel is the same with and without noise.
+A generator seeded by the seed and the image name draws first the kernel, then the noise. The result therefore depends
+neither on the order nor on the subset of the images, and the kernel is the same with and without noise.
 
-All is computed in float64 and rounded to 8 bits. In float32 one value in a thousand comes out a level off, others on
-each kind of processor, so that checksums would differ from machine to machine.
+All values are computed in float64 and rounded to 8 bits. In float32 one value in a thousand would be off by one level,
+and not the same ones on each type of processor, so checksums would differ between machines.
 """
 
 from dataclasses import dataclass
@@ -30,8 +30,8 @@ LEVIN_FOLDER = Path('datasets/kernels/levin')
 class RandomKernelOptions(BaseModel):
     """Block ``random_kernel``; see :mod:`dkp_plugin.physics.kernels` for the ranges.
 
-    ``family`` is a name of ``KERNEL_FAMILIES``, a folder of kernel files, or ``levin`` for the folder ``LEVIN_FOLDER``.
-    ``noise`` is the standard deviation of Gaussian noise in levels of 8 bits; ``jpeg_quality`` that of OpenCV.
+    ``family`` is one of ``KERNEL_FAMILIES``, a folder of kernel files, or ``levin`` for the folder ``LEVIN_FOLDER``.
+    ``noise`` is the standard deviation of Gaussian noise in 8-bit levels; ``jpeg_quality`` is OpenCV's.
     """
 
     model_config = ConfigDict(extra='forbid')
@@ -46,13 +46,13 @@ class RandomKernelOptions(BaseModel):
 
 @dataclass(frozen=True)
 class Synthesis:
-    """Makes LR images and kernels.
+    """Generates LR images and kernels.
 
     Args:
         degradation: Scale, kernel size and convention.
-        family: Kernels to draw from.
-        seed: Of kernels and noise, together with the name of the image.
-        noise: Standard deviation of Gaussian noise in levels of 8 bits.
+        family: Family of the kernels.
+        seed: Seed of kernels and noise, combined with the image name.
+        noise: Standard deviation of Gaussian noise in 8-bit levels.
         jpeg_quality: 1 to 100; None: no compression.
     """
 
@@ -67,8 +67,8 @@ class Synthesis:
         """Build from a block of options.
 
         Raises:
-            ValueError: for an unknown family, or a size or range that it does not allow.
-            UserError: for a folder of kernels that cannot be used.
+            ValueError: for an unknown family, or a size or range that the family does not allow.
+            UserError: if a kernel folder cannot be used.
         """
         kernel_size = default_kernel_size(scale) if options.kernel_size is None else options.kernel_size
         degradation = Degradation(scale, kernel_size, convention)
@@ -77,21 +77,21 @@ class Synthesis:
         return cls(degradation, family, options.seed, options.noise, options.jpeg_quality)
 
     def crop(self, gt: Tensor) -> Tensor:
-        """Cut an HR image (C, H, W) to a multiple of the scale at the top left."""
+        """Crop an HR image (C, H, W) at the top left to multiples of the scale."""
         height, width = (side - side % self.degradation.scale for side in gt.shape[-2:])
         return gt[..., :height, :width]
 
     def params(self, name: str) -> tuple[Tensor, torch.Generator]:
-        """Coordinates of the kernel of an image, (1, P), and the generator from which its noise comes next."""
-        # Not the numbers that a model of the same seed gives its estimator: they would tell it the kernel.
+        """Coordinates of an image's kernel, (1, P), and the generator that draws its noise next."""
+        # The prefix separates these numbers from those of a model with the same seed, which would reveal the kernel.
         generator = image_generator(self.seed, f'random_kernel/{name}')
         return self.family.sample(1, generator), generator
 
     def degrade(self, gt: Tensor, name: str) -> tuple[Tensor, Tensor]:
-        """Make an LR image of 8 bits, and its kernel.
+        """Generate an LR image rounded to 8 bits, and its kernel.
 
         Args:
-            gt: HR image, (C, H, W) in [0, 1], sides multiples of the scale.
+            gt: HR image, (C, H, W) in [0, 1]; its sides are multiples of the scale.
             name: File name of the image without folder and extension.
 
         Returns:
@@ -107,7 +107,7 @@ class Synthesis:
         except ValueError as error:
             raise ImageError(f'{name}: {error}') from None
         levels = 255 * lq + self.noise * torch.randn(lq.shape, generator=generator, dtype=lq.dtype)
-        lq = levels.round().clamp(0, 255).float() / 255  # as decode_image does with the same levels
+        lq = levels.round().clamp(0, 255).float() / 255  # bit-identical to decode_image
         return self._compress(lq), kernel[0]
 
     def _compress(self, lq: Tensor) -> Tensor:
@@ -119,17 +119,17 @@ class Synthesis:
 
 
 def _build_family(name: str, degradation: Degradation, ranges: dict[str, tuple[float, float] | None]) -> KernelFamily:
-    """Build a family by name, or of a folder's kernels."""
+    """Build a family by name or from a kernel folder."""
     arguments = degradation.scale, degradation.kernel_size, degradation.centre
     if name in KERNEL_FAMILIES:
         return build_family(name, *arguments, **ranges)
     folder = LEVIN_FOLDER if name == 'levin' else Path(name).expanduser()
     if not folder.is_dir():
         if name == 'levin':
-            raise ValueError(f'kernel_family: levin: {folder} has to hold the kernels of Levin et al. (CVPR 2009)')
+            raise ValueError(f'kernel_family: levin: {folder} must contain the kernels of Levin et al. (CVPR 2009)')
         names = ', '.join([*KERNEL_FAMILIES, 'levin'])
         raise ValueError(f'kernel_family: {name!r} is not one of {names}, nor a folder of kernels')
     for key, value in ranges.items():
         if value is not None:
-            raise ValueError(f'{key}: {value} is of no use to the kernels of a folder, {name}')
+            raise ValueError(f'{key}: {value} is not allowed with a folder of kernels, {name}')
     return FolderFamily(*arguments, folder)

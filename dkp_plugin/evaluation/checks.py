@@ -1,4 +1,4 @@
-"""Check an option file before any work: models, data sets, metrics."""
+"""Check the models, data sets and metrics of an option file before a run starts."""
 
 import copy
 import inspect
@@ -15,11 +15,11 @@ from dkp_plugin.host.errors import OptionError, UserError
 from dkp_plugin.host.schema import PART_OF_NAME, get_registered, nearest, parse_section
 from dkp_plugin.physics.degradation import Degradation
 
-METRIC_DATA = ('img', 'img2', 'lq', 'kernel', 'kernel_gt', 'scale')  # what the model passes to metrics
+METRIC_DATA = ('img', 'img2', 'lq', 'kernel', 'kernel_gt', 'scale')  # arguments that the model passes to metrics
 
 
 class MetricOptions(BaseModel):
-    """The options of BasicSR's metrics; which of them a metric has is seen from its function."""
+    """The options of BasicSR's metrics; the signature of a metric shows which of them it accepts."""
 
     model_config = ConfigDict(extra='allow')
     better: Literal['higher', 'lower'] = 'higher'
@@ -33,38 +33,38 @@ def check_options(opt: Mapping[str, Any]) -> Any:
     """Check a whole option file without writing anything.
 
     Args:
-        opt: The options, completed as BasicSR's ``parse_options`` does. A model class that has the class method
-            ``check_options(opt)`` checks its own; files of other models are left to BasicSR.
+        opt: The options, completed as by BasicSR's ``parse_options``. A model class with a class method
+            ``check_options(opt)`` checks its own options; BasicSR checks those of other models.
 
     Returns:
-        What the model's ``check_options`` returns, for its constructor's argument ``checked``: networks that are built
-        already.
+        The result of the model's ``check_options``, for the argument ``checked`` of its constructor, such as networks
+        that are already built.
 
     Raises:
-        OptionError: for the first mistake.
+        OptionError: for the first invalid option.
     """
     model = get_registered(MODEL_REGISTRY, {'type': opt.get('model_type')}, 'model_type')
     logger = opt.get('logger')
     if isinstance(logger, Mapping) and logger.get('use_tb_logger') and find_spec('tensorboard') is None:
-        raise OptionError('logger: use_tb_logger: True is not possible: pip install tensorboard first, or say false')
+        raise OptionError('logger: use_tb_logger: True needs tensorboard: pip install tensorboard, or set it to false')
     _check_num_gpu(opt['num_gpu'])
     return model.check_options(opt) if hasattr(model, 'check_options') else None
 
 
 def _check_num_gpu(num_gpu: Any) -> None:
-    """Raise an OptionError unless the machine has so many GPUs."""
+    """Raise an OptionError if the machine has fewer GPUs."""
     if not isinstance(num_gpu, int) or not 0 <= num_gpu <= torch.cuda.device_count():
         raise OptionError(
-            f'num_gpu: {num_gpu!r} is not possible, this machine has {torch.cuda.device_count()} CUDA devices; '
-            'allowed: 0 (CPU), auto, or as many as there are'
+            f'num_gpu: {num_gpu!r} is not allowed, this machine has {torch.cuda.device_count()} CUDA devices; '
+            'allowed: 0 (CPU), auto, or up to that number'
         )
 
 
 def check_metrics(metrics: Mapping[str, Mapping[str, Any]] | None) -> None:
-    """Check the block ``val: metrics``: a mistake would cost every image its figure.
+    """Check the block ``val: metrics``; an undetected error would leave every image without a value.
 
     Raises:
-        OptionError: for the first mistake.
+        OptionError: for the first invalid option.
     """
     for name, metric in (metrics or {}).items():
         _check_metric(metric, f'val: metrics: {name}')
@@ -74,13 +74,13 @@ def check_datasets(datasets: Mapping[str, Mapping[str, Any]], degradation: Degra
     """Open the data sets of a test without reading an image.
 
     Raises:
-        OptionError: for the first mistake.
+        OptionError: for the first invalid option.
     """
     seen: dict[str, str] = {}
     for key, dataset in datasets.items():
         _check_dataset(dataset, f'datasets: {key}', degradation)
         if dataset['name'] in seen:
-            raise OptionError(f'datasets: {key}: name: {dataset["name"]} is the name of {seen[dataset["name"]]}, too')
+            raise OptionError(f'datasets: {key}: name: {dataset["name"]} is also the name of {seen[dataset["name"]]}')
         seen[dataset['name']] = key
 
 

@@ -11,15 +11,15 @@ from basicsr.utils import tensor2img
 from basicsr.utils.registry import METRIC_REGISTRY
 from torch import Tensor
 
-# The last digits of a float64 depend on where in memory an array lies, so that they would differ from run to run.
+# The last digits of a float64 depend on the memory alignment of the array and would differ between runs.
 DECIMALS = 9
 
 
 def to_uint8_bgr(image: Tensor) -> np.ndarray:
     """Round an image (1, C, H, W) in [0, 1] to uint8 (H, W, 3), BGR.
 
-    Gray images are repeated: BasicSR takes the Y channel, of range 16 to 235, of three channels only, and a gray image
-    of range 0 to 255 would score 1.3 dB less than the same image in colour.
+    Gray images get three identical channels. BasicSR computes the Y channel, in the range 16 to 235, only for three
+    channels; a gray image in the range 0 to 255 would score 1.3 dB less than the same image in colour.
     """
     array = tensor2img(image.clone())
     return cv2.cvtColor(array, cv2.COLOR_GRAY2BGR) if array.ndim == 2 else array
@@ -29,12 +29,12 @@ def metric_data(visuals: Mapping[str, Tensor], scale: int) -> dict[str, Any]:
     """Arrange the images and kernels of one result as BasicSR's metrics expect them.
 
     Args:
-        visuals: ``lq``, ``result`` and ``kernel``, and where known ``gt`` and ``kernel_gt``, as tensors.
+        visuals: ``lq``, ``result`` and ``kernel``, and if known ``gt`` and ``kernel_gt``, as tensors.
         scale: Subsampling factor.
 
     Returns:
         ``img``, ``img2``, ``lq``: uint8 (H, W, 3), BGR; ``kernel``, ``kernel_gt``: float64 (K, K); ``scale``.
-        What is not known is left out.
+        Unknown entries are omitted.
     """
     names = {'result': 'img', 'gt': 'img2', 'lq': 'lq'}
     data = {name: to_uint8_bgr(visuals[key]) for key, name in names.items() if key in visuals}
@@ -43,7 +43,7 @@ def metric_data(visuals: Mapping[str, Tensor], scale: int) -> dict[str, Any]:
 
 
 def required_arguments(metric: str) -> list[str]:
-    """Arguments that a registered metric needs; its data are among them."""
+    """Required arguments of a registered metric, including its data."""
     parameters = inspect.signature(METRIC_REGISTRY.get(metric)).parameters.values()
     return [p.name for p in parameters if p.default is p.empty and p.kind is p.POSITIONAL_OR_KEYWORD]
 
@@ -51,24 +51,24 @@ def required_arguments(metric: str) -> list[str]:
 def evaluate(
     metrics: Mapping[str, Mapping[str, Any]], data: Mapping[str, Any]
 ) -> tuple[dict[str, float], dict[str, str]]:
-    """Calculate the metrics that can be calculated.
+    """Compute all metrics whose data are available.
 
     Args:
         metrics: Metric options by name, as in the block ``val: metrics``.
         data: See :func:`metric_data`.
 
     Returns:
-        Values by metric name, to ``DECIMALS``, and for each metric that could not be calculated the reason: data it
-        lacks, or what it said itself (NIQE fails on images below about 200 pixels).
+        Values by metric name, rounded to ``DECIMALS``, and the reason for each skipped metric: missing data, or the
+        error that it raised (NIQE fails on images below about 200 pixels).
     """
     values, skipped = {}, {}
     for name, options in metrics.items():
         missing = [key for key in required_arguments(options['type']) if key not in data and key not in options]
         if missing:
-            skipped[name] = f'there is no {" and no ".join(missing)}'
+            skipped[name] = f'no {" and no ".join(missing)}'
             continue
         try:
             values[name] = round(float(calculate_metric(data, options)), DECIMALS)
-        except Exception as error:  # metrics are anybody's code; a restored image is worth more than its figure
+        except Exception as error:  # a failing third-party metric must not lose the image
             skipped[name] = f'{type(error).__name__}: {error}'
     return values, skipped

@@ -1,4 +1,4 @@
-"""How close an estimated kernel is to the true one, and how well the result explains the LR image."""
+"""Metrics of an estimated kernel against the true one, and of the result against the LR image."""
 
 from typing import Any
 
@@ -33,9 +33,9 @@ def calculate_kernel_psnr(kernel: np.ndarray, kernel_gt: np.ndarray, **kwargs: A
 
 @METRIC_REGISTRY.register()
 def calculate_kernel_ncc(kernel: np.ndarray, kernel_gt: np.ndarray, **kwargs: Any) -> float:
-    """Maximum over all whole shifts of the normalised cross-correlation of two kernels.
+    """Maximum of the normalised cross-correlation of two kernels over all integer shifts.
 
-    A kernel that has merely moved, which moves the image with it, scores 1.
+    A shifted kernel, which only shifts the image, scores 1.
 
     Args:
         kernel: Estimate, (K, K).
@@ -52,7 +52,7 @@ def calculate_kernel_ncc(kernel: np.ndarray, kernel_gt: np.ndarray, **kwargs: An
 
 @METRIC_REGISTRY.register()
 def calculate_lr_psnr(img: np.ndarray, lq: np.ndarray, kernel: np.ndarray, scale: int, **kwargs: Any) -> float:
-    """PSNR between the LR image and the result degraded by the estimated kernel; needs no truth.
+    """PSNR between the LR image and the result degraded by the estimated kernel; needs no ground truth.
 
     Args:
         img: Result, uint8 (s h, s w, C) or (s h, s w).

@@ -1,4 +1,4 @@
-"""HTML pages that need no file beside them: the template engine, images as text, and loss curves as lines."""
+"""Self-contained HTML pages: the template engine, embedded images, and loss curves as SVG."""
 
 import base64
 import math
@@ -16,7 +16,7 @@ CURVE_WIDTH, CURVE_HEIGHT = 120, 32  # pixels of a loss curve
 
 
 def check_template_engine() -> None:
-    """Fail before hours of work rather than after.
+    """Check that Jinja2 is installed, before a long run rather than after it.
 
     Raises:
         UserError: if Jinja2 is not installed.
@@ -28,11 +28,11 @@ def check_template_engine() -> None:
 
 
 def render_page(template: Path, content: Mapping[str, Any]) -> bytes:
-    """Render a page; every text is escaped, and a name that the template uses and ``content`` lacks is an error.
+    """Render a page. All text is escaped; a name that the template uses but ``content`` lacks is an error.
 
     Args:
         template: A Jinja2 template.
-        content: Values and functions by the names that the template uses.
+        content: Values and functions, by their names in the template.
 
     Returns:
         The page, UTF-8.
@@ -48,7 +48,7 @@ def render_page(template: Path, content: Mapping[str, Any]) -> bytes:
 
 
 def data_uri(content: bytes, media_type: str) -> str:
-    """Encode a file, such as one of the type ``image/png``, as a data URI."""
+    """Encode the content of a file as a data URI; an example of a media type is ``image/png``."""
     return f'data:{media_type};base64,{base64.b64encode(content).decode()}'
 
 
@@ -59,15 +59,15 @@ def png_uri(image: np.ndarray) -> str:
 
 @dataclass(frozen=True)
 class Curve:
-    """A loss against the iterations, ready for an SVG polyline.
+    """A loss over the iterations as points of an SVG polyline.
 
     Args:
         name: Name of the loss.
-        points: ``x,y`` pairs in a box of ``CURVE_WIDTH`` x ``CURVE_HEIGHT``, the largest value at the top;
-            the width is that of all iterations, including those before and after the loss.
-        first, last: Values at the ends.
-        num_iter: The last iteration that has a value.
-        is_logarithmic: Whether the vertical axis is; it is where all values are positive.
+        points: ``x,y`` pairs in a box of ``CURVE_WIDTH`` x ``CURVE_HEIGHT``, with the largest value at the top. The
+            width covers all iterations, including those without this loss.
+        first, last: First and last value.
+        num_iter: Last iteration with a value.
+        is_logarithmic: Whether the vertical axis is logarithmic, which it is if all values are positive.
     """
 
     name: str
@@ -82,7 +82,7 @@ def make_curves(rows: Sequence[Mapping[str, Any]]) -> list[Curve]:
     """Turn the rows of a curve file into curves.
 
     Args:
-        rows: Each with ``iteration`` and losses; not every row has every loss, and null stands for what is not finite.
+        rows: Each with ``iteration`` and losses; a row may lack losses, and null marks values that are not finite.
     """
     last = max((row['iteration'] for row in rows), default=1)
     names = dict.fromkeys(name for row in rows for name in row if name != 'iteration')

@@ -1,4 +1,4 @@
-"""What a result was made from: whether it still stands is decided by this and by nothing else."""
+"""The provenance of a result, which alone decides whether the result is still valid."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -26,14 +26,13 @@ HASH_DIGITS = 16
 
 
 def result_options(opt: Mapping[str, Any]) -> dict[str, Any]:
-    """The options that a result depends on, apart from the image.
+    """The options that a result depends on, except the image.
 
     Args:
-        opt: Content of an option file, as it is or as ``parse_options`` returns it.
+        opt: Content of an option file, unchanged or as ``parse_options`` returns it.
 
     Returns:
-        Values that JSON can hold. In place of a file's name stands its digest, so that weights and kernels may move
-        but not change.
+        JSON values. Digests replace file names, so that weights and kernels may move but not change.
     """
     relevant = {key: opt.get(key) for key in RESULT_OPTIONS}
     path = opt.get('path') or {}
@@ -47,7 +46,7 @@ def options_hash(opt: Mapping[str, Any], data_set: str) -> str:
 
     Args:
         opt: Content of an option file.
-        data_set: ``name`` of the data set; the others do not count.
+        data_set: ``name`` of the data set; other data sets do not affect the hash.
 
     Returns:
         16 hex digits.
@@ -72,7 +71,7 @@ def _plain(value: Any) -> Any:
 
 
 class Provenance:
-    """Says of each image of a run what its result is made from.
+    """Determines the provenance of each image of a run.
 
     Args:
         opt: Content of the option file.
@@ -85,16 +84,16 @@ class Provenance:
         self.is_oracle = (opt.get('network_k') or {}).get('source') == 'gt'  # BasicSR's models have none
 
     def of(self, item: Mapping[str, Any]) -> dict[str, Any]:
-        """What the result and the figures of an item are made from.
+        """The provenance of the result and the metrics of an item.
 
         Args:
-            item: Of a data set: ``lq`` and, where known, ``alpha``, ``jpeg_quality``, ``gt`` and ``kernel``, arrays or
-                tensors.
+            item: Item of a data set: ``lq`` and, if known, ``alpha``, ``jpeg_quality``, ``gt`` and ``kernel``, arrays
+                or tensors.
 
         Returns:
-            ``options``; ``version`` of the package; ``input``, the digest of the LR image, its alpha channel and JPEG
-            quality, for the oracle of the kernel, too; ``figures``, that of the metrics and the truth, which the result
-            does not depend on.
+            ``options``; ``version`` of the package; ``input``, the digest of the LR image, its alpha channel, its JPEG
+            quality and, for an oracle, the kernel; ``figures``, the digest of the metrics and the ground truth, on
+            which the result does not depend.
         """
         kernel = [item['kernel']] if self.is_oracle and item.get('kernel') is not None else []
         alpha = [item['alpha']] if item.get('alpha') is not None else []
@@ -116,10 +115,10 @@ def _digest(*arrays: np.ndarray | torch.Tensor, parts: list[Any] | None = None) 
 
 
 def differences(found: Any, expected: Any, where: str = '') -> list[str]:
-    """Compare two values of :meth:`Provenance.of`, but for what the figures alone depend on.
+    """Compare two values of :meth:`Provenance.of`, except the entries that affect only the metrics.
 
     Returns:
-        A line for each difference, ``key: value found, now value expected``; empty if the result stands.
+        A line for each difference, ``key: value found before, value expected now``; empty if the result is still valid.
     """
     if not (isinstance(found, Mapping) and isinstance(expected, Mapping)):
         return [] if found == expected else [f'{where}: {found} before, {expected} now']
@@ -127,7 +126,7 @@ def differences(found: Any, expected: Any, where: str = '') -> list[str]:
     for key in sorted({*found, *expected} - ({'figures'} if not where else set())):
         path = f'{where}: {key}' if where not in ('', 'options') else key
         if path == 'input' and found.get(key) != expected[key]:
-            lines.append('the LR image is another')
+            lines.append('the LR image has changed')
         else:
             lines += differences(found.get(key), expected.get(key), path)
     return lines

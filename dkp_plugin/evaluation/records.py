@@ -1,4 +1,4 @@
-"""The records of a run: a small file for each finished image, and one for the whole data set with the means."""
+"""The records of a run: a small file for each image, and a summary with the means for each data set."""
 
 import json
 import math
@@ -16,7 +16,7 @@ from dkp_plugin.io.files import write_json
 
 
 def peak_memory(device: torch.device) -> float | None:
-    """Largest memory use so far in MiB: of the device, or on a CPU of the whole process; None where unknown."""
+    """Peak memory use in MiB: of the GPU, or of the whole process on a CPU; None if unknown."""
     if device.type == 'cuda':
         return torch.cuda.max_memory_allocated(device) / 2**20
     try:
@@ -27,7 +27,7 @@ def peak_memory(device: torch.device) -> float | None:
 
 
 def protocol(metrics: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
-    """How the figures were measured: rounding, cropping, and channel and border of each metric."""
+    """The measurement protocol: rounding, cropping, and the channel and border of each metric."""
     return {
         'rounding': '8 bit',
         'gt_crop': 'top left, to scale times the LR image',
@@ -43,7 +43,7 @@ def protocol(metrics: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
 
 
 def record_path(results_root: Path, dataset_name: str, image_name: str) -> Path:
-    """The file of an image's record and of what it was made from."""
+    """Path of an image's record, which includes its provenance."""
     return results_root / 'records' / dataset_name / f'{image_name}.json'
 
 
@@ -51,12 +51,12 @@ def read_image_record(results_root: Path, dataset_name: str, image_name: str) ->
     """Read an image's record.
 
     Returns:
-        The record and what it was made from; both empty for an image that is not finished or failed.
+        The record and its provenance; both are empty if the image is unfinished or failed.
     """
     try:
         content = json.loads(record_path(results_root, dataset_name, image_name).read_text(encoding='utf-8'))
         record, made_from = dict(content['record']), dict(content['made_from'])
-    except (OSError, ValueError, KeyError, TypeError):  # none, or damaged: to be made again
+    except (OSError, ValueError, KeyError, TypeError):  # missing or damaged
         return {}, {}
     return ({}, {}) if 'error' in record else (record, made_from)
 
@@ -80,14 +80,14 @@ class Records:
 
     @property
     def images(self) -> list[dict[str, Any]]:
-        """The records there are."""
+        """The existing records."""
         return [self.by_name[name] for name in self.image_names if name in self.by_name]
 
     def add(self, record: dict[str, Any], made_from: Mapping[str, Any]) -> None:
-        """Take the record of an image and write its file.
+        """Add the record of an image and write its file.
 
         Args:
-            record: Its key ``image`` is the image's name.
+            record: The record; its key ``image`` is the name of the image.
             made_from: See :class:`~dkp_plugin.evaluation.provenance.Provenance`; empty for an image that failed.
 
         Raises:
@@ -98,10 +98,10 @@ class Records:
         write_json(record_path(self.results_root, self.dataset_name, record['image']), content)
 
     def adopt(self, made_from: Mapping[str, Mapping[str, Any]]) -> None:
-        """Take the records that other processes have written meanwhile.
+        """Add records that other processes have written in the meantime.
 
         Args:
-            made_from: By name, what they must have been made from.
+            made_from: Expected provenance by image name; other records are ignored.
         """
         for name in made_from.keys() - self.by_name.keys():
             record, found = read_image_record(self.results_root, self.dataset_name, name)
@@ -125,7 +125,7 @@ class Records:
         write_json(self.results_root / 'metrics' / f'{self.dataset_name}.json', content)
 
     def means(self) -> dict[str, float]:
-        """Mean of each metric and of the seconds, over the images that have a finite one."""
+        """Mean of each metric and of the seconds, over the images with a finite value."""
         means = {}
         for name in (*self.metric_options, 'seconds'):
             values = [record[name] for record in self.images if record.get(name) is not None]  # read back, inf is None

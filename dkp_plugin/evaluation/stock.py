@@ -1,4 +1,4 @@
-"""Which images of a data set are finished, and which are to be restored."""
+"""Find the finished and the unfinished images of a data set."""
 
 from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
@@ -22,20 +22,20 @@ Item = dict[str, Any]
 
 
 def image_names(dataset: Dataset) -> list[str]:
-    """Names of the images of a test data set: of BasicSR's own their files' without folder and suffix.
+    """Names of the images of a test data set; for BasicSR's data sets, file names without folder and suffix.
 
     Raises:
-        OptionError: if two images would share their results.
+        OptionError: if two images would overwrite each other's results.
     """
     names = getattr(dataset, 'names', None)
     return list(names) if names is not None else file_stems(dataset)
 
 
 def file_stems(dataset: Dataset) -> list[str]:
-    """Names of the files of a test data set without folder and suffix, by which BasicSR's models name their results.
+    """File names of a test data set without folder and suffix, which BasicSR's models use for their results.
 
     Raises:
-        OptionError: if two files would share their results.
+        OptionError: if two files would overwrite each other's results.
     """
     seen: dict[str, str] = {}
     for path in map(_lq_path, dataset.paths):
@@ -51,14 +51,14 @@ def load_item(dataset: Dataset, index: int) -> Item:
     """Read an item.
 
     Raises:
-        ImageError: for whatever BasicSR's data sets raise for an image that cannot be read, and for HR images of
-            ``PairedImageDataset`` that do not fit the scale.
-        UserError: as ours do.
+        ImageError: if one of BasicSR's data sets cannot read an image, or an HR image of ``PairedImageDataset`` does
+            not fit the scale.
+        UserError: if one of this package's data sets raises it.
     """
     try:
         item = dataset[index]
         _check_pair(dataset, item)
-        if isinstance(dataset, PairedImageDataset | SingleImageDataset):  # ours say it themselves
+        if isinstance(dataset, PairedImageDataset | SingleImageDataset):  # this package's data sets provide it
             quality = jpeg_quality(Path(item['lq_path']))
             item |= {} if quality is None else {'jpeg_quality': quality}
         return item
@@ -70,14 +70,14 @@ def load_item(dataset: Dataset, index: int) -> Item:
 
 
 def _lq_path(path: Any) -> str:
-    return path['lq_path'] if isinstance(path, dict) else path  # as PairedImageDataset keeps them
+    return path['lq_path'] if isinstance(path, dict) else path  # PairedImageDataset has dictionaries
 
 
 def _check_pair(dataset: Dataset, item: Item) -> None:
-    """Refuse a pair of BasicSR's ``PairedImageDataset`` that does not fit the scale: it cuts the HR image unasked.
+    """Refuse a pair of BasicSR's ``PairedImageDataset`` that does not fit the scale; BasicSR would silently crop it.
 
     Raises:
-        ImageError: naming the sizes.
+        ImageError: if the sizes do not fit; the message names them.
     """
     if isinstance(dataset, PairedImageDataset):
         gt = imfrombytes(dataset.file_client.get(item['gt_path'], 'gt'))
@@ -86,12 +86,12 @@ def _check_pair(dataset: Dataset, item: Item) -> None:
 
 @dataclass(frozen=True)
 class Finished:
-    """What earlier runs have left of an image.
+    """The result of an earlier run for an image.
 
     Args:
-        record: Its record; empty if there is none or the image failed.
-        changes: Why the result does not stand any more, a line for each reason.
-        is_measured: Whether the record's figures are those of the present metrics and truth.
+        record: Its record; empty if it does not exist or the image failed.
+        changes: Reasons why the result is no longer valid, one line each.
+        is_measured: Whether the record has values for the current metrics and ground truth.
     """
 
     record: dict[str, Any]
@@ -100,21 +100,21 @@ class Finished:
 
     @property
     def stands(self) -> bool:
-        """Whether the result need not be made again."""
+        """Whether the result is still valid."""
         return bool(self.record) and not self.changes
 
 
 def find_finished(
     results_root: Path, dataset_name: str, image_name: str, expected: Mapping[str, Any], files: Sequence[Path] = ()
 ) -> Finished:
-    """Find out whether an image is finished: the one rule of test pipeline and comparison.
+    """Determine whether an image is finished, for both the test pipeline and comparisons.
 
     Args:
         results_root: Folder of the run.
         dataset_name: Name of the data set.
         image_name: Name of the image.
-        expected: What the result is to be made from; see :class:`~dkp_plugin.evaluation.provenance.Provenance`.
-        files: The files that a finished image must have; none if none were saved or only the figures are needed.
+        expected: Expected provenance; see :class:`~dkp_plugin.evaluation.provenance.Provenance`.
+        files: Files that a finished image must have; empty if no files are saved or only metrics are needed.
     """
     record, found = read_image_record(results_root, dataset_name, image_name)
     if not record:
@@ -124,18 +124,18 @@ def find_finished(
     if not all(path.is_file() for path in files):
         changes.append('files of the result are missing')
     if not files and not is_measured:
-        changes.append('the metrics or the truth have changed, and no image was saved to be measured again')
+        changes.append('the metrics or the ground truth have changed, and no image was saved to measure again')
     return Finished(record, changes, is_measured)
 
 
 @dataclass
 class Stock:
-    """What there is of a data set.
+    """The state of a data set.
 
     Args:
-        costs: Of each image, its LR pixels; 0 for one that cannot be read.
-        unfinished: Indices of the images that are to be restored.
-        made_from: By name, what the result of each image is to be made from.
+        costs: LR pixels of each image; 0 if it cannot be read.
+        unfinished: Indices of the images to restore.
+        made_from: Expected provenance of each result, by image name.
     """
 
     costs: list[int]
@@ -150,17 +150,17 @@ def take_stock(
     outputs: Callable[[str], Sequence[Path]],
     measure_again: Callable[[Item, str], dict[str, float]],
 ) -> Stock:
-    """Find the images that are finished, and take their records; say how many there are and why others are not kept.
+    """Find the finished images and add their records; log their number and why other results are not kept.
 
     Args:
         dataset: The data set.
-        records: Takes the records of the finished images.
-        provenance: What results are made from.
-        outputs: The files that a finished image must have, by its name; none if none were saved.
-        measure_again: Calculates the metrics of a saved result, where the metrics or the truth are others now.
+        records: Receives the records of the finished images.
+        provenance: Provenance of the results.
+        outputs: Returns the files that a finished image must have, given its name; empty if no files are saved.
+        measure_again: Computes the metrics of a saved result, if the metrics or the ground truth have changed.
 
     Returns:
-        The stock; an empty one for a process that does not speak for its group.
+        The stock; empty for all processes of a group but the first.
     """
     stock, reasons, num_kept = Stock([], [], {}), defaultdict(list), 0
     if not is_main():
@@ -168,7 +168,7 @@ def take_stock(
     for index, name in enumerate(records.image_names):
         try:
             item = load_item(dataset, index)
-        except UserError:  # told when its turn comes
+        except UserError:  # reported when the image is restored
             stock.costs.append(0)
             stock.unfinished.append(index)
             continue

@@ -1,4 +1,4 @@
-"""What a run reached along the way, scored after its end: the loop itself never sees the truth."""
+"""Intermediate results of a restoration, scored after it ends, so that the loop never sees the ground truth."""
 
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -9,11 +9,11 @@ from dkp_plugin.evaluation.evaluate import evaluate, metric_data
 
 
 class Trajectory:
-    """Keeps image and kernel at intervals while one image is restored.
+    """Records the image and the kernel at intervals during a restoration.
 
     Args:
-        freq: Iterations between kept states; 0: none is kept.
-        clock: Returns the seconds since work on the image began.
+        freq: Iterations between recorded states; 0: none.
+        clock: Returns the seconds since the restoration of the image began.
     """
 
     def __init__(self, freq: int, clock: Callable[[], float]) -> None:
@@ -21,28 +21,28 @@ class Trajectory:
         self.kept: list[tuple[int, float, Tensor, Tensor]] = []
 
     def is_due(self, iteration: int) -> bool:
-        """Whether this iteration, counted from 1, is to be kept."""
+        """Whether to record this iteration, counted from 1."""
         return self.freq > 0 and iteration % self.freq == 0
 
     def keep(self, iteration: int, x: Tensor, kernel: Tensor) -> None:
-        """Keep an image, (1, C, s h, s w) in [0, 1], rounded to 8 bits, and a kernel, (1, 1, K, K)."""
+        """Record an image, (1, C, s h, s w) in [0, 1], rounded to 8 bits, and a kernel, (1, 1, K, K)."""
         x = (x.detach().float().clamp(0, 1) * 255).round().byte().cpu()
         self.kept.append((iteration, self.clock(), x, kernel.detach().float().cpu()))
 
     def score(
         self, visuals: Mapping[str, Tensor], metrics: Mapping[str, Mapping[str, Any]], scale: int
     ) -> list[dict[str, float]]:
-        """Calculate the metrics of what was kept.
+        """Compute the metrics of the recorded states.
 
         Args:
-            visuals: ``lq`` and, where known, ``gt`` and ``kernel_gt``, as for
+            visuals: ``lq`` and, if known, ``gt`` and ``kernel_gt``, as for
                 :func:`~dkp_plugin.evaluation.evaluate.metric_data`.
             metrics: Metric options by name, as in the block ``val: metrics``.
             scale: Subsampling factor.
 
         Returns:
-            A row for each: ``iteration``, ``seconds`` since the start, and the metrics that can be calculated. The
-            images are those of single iterations, before any averaging.
+            A row for each state: ``iteration``, ``seconds`` since the start, and all available metrics. The images are
+            those of single iterations, before averaging.
         """
         rows = []
         for iteration, seconds, x, kernel in self.kept:

@@ -1,4 +1,4 @@
-"""How a command ends: its exit status, and one line for whatever the user can mend."""
+"""Exit status of a command, and one-line messages for errors that a user can fix."""
 
 import os
 import sys
@@ -11,15 +11,15 @@ EXIT_FAILED_IMAGES, EXIT_USER_ERROR, EXIT_INTERRUPTED, EXIT_BROKEN_PIPE = 1, 2, 
 
 
 def run_command(work: Callable[[], int], kept: str) -> int:
-    """Run the work of a command; mistakes end in one line, not in a traceback.
+    """Run a command and print errors in one line instead of a traceback.
 
     Args:
-        work: Returns the exit status.
-        kept: What an interruption leaves; printed after "interrupted; ".
+        work: Runs the command and returns its exit status.
+        kept: Message after an interruption; printed after "interrupted; ".
 
     Returns:
         The status of ``work``; 2 after a UserError or an OSError, 130 after Ctrl-C, 143 after SIGTERM, and 141 without
-        a line where the reader of the output has closed it, as ``head`` does.
+        a message if the reader of the output closes it, as ``head`` does.
     """
     mend_streams()
     try:
@@ -38,10 +38,10 @@ def run_command(work: Callable[[], int], kept: str) -> int:
 
 
 def mend_streams() -> None:
-    """Make standard output and error accept every text.
+    """Make standard output and standard error accept any text.
 
-    A stream that is closed (``2>&-``, ``pythonw``) becomes the null device. A character that the encoding lacks, or a
-    byte of a file name that is no text, is written as an escape such as ``\\udce9``.
+    A closed stream (``2>&-``, ``pythonw``) becomes the null device. Characters that the encoding lacks, and undecodable
+    bytes of a file name, are written as escapes such as ``\\udce9``.
     """
     for name in ('stdout', 'stderr'):
         stream = getattr(sys, name)
@@ -61,7 +61,7 @@ def _last_line(line: str, status: int) -> int:
 
 
 def _discard_output() -> None:
-    """Send what is still buffered nowhere: the interpreter flushes at exit and would complain."""
+    """Discard buffered output, because the interpreter would flush it at exit and report an error."""
     null = os.open(os.devnull, os.O_WRONLY)
     for stream in (sys.stdout, sys.stderr):
         try:

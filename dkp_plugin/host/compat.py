@@ -1,6 +1,6 @@
-"""Makes BasicSR 1.4.2 from PyPI import beside current releases of torchvision and SciPy.
+"""Make BasicSR 1.4.2 from PyPI importable with current releases of torchvision and SciPy.
 
-BasicSR's last release is of August 2022. The package calls :func:`apply` before anything imports ``basicsr``. Each
+BasicSR's last release dates from August 2022. The package calls :func:`apply` before anything imports ``basicsr``. Each
 repair first checks whether it is needed, so a second call changes nothing.
 """
 
@@ -28,7 +28,7 @@ def apply() -> None:
     """Check BasicSR, make the repairs that are needed, and import it.
 
     Raises:
-        ImportError: BasicSR is missing or of another version.
+        ImportError: if BasicSR is missing or has another version.
     """
     check_basicsr()
     repair_torchvision_operators()
@@ -42,7 +42,7 @@ def check_basicsr() -> None:
         version = metadata.version('basicsr')
     except metadata.PackageNotFoundError:
         if importlib.util.find_spec('basicsr') is not None:
-            return  # a source tree on sys.path, whose version nobody recorded
+            return  # a source tree on sys.path without a recorded version
         version = None
     if version != BASICSR_VERSION:
         found = 'it is not installed' if version is None else f'found {version}'
@@ -50,11 +50,11 @@ def check_basicsr() -> None:
 
 
 def repair_torchvision_operators() -> bool:
-    """Import torchvision, and make that work where its compiled operators cannot be loaded.
+    """Import torchvision even if its compiled operators cannot be loaded.
 
-    The torchvision wheel for CUDA beside a torch for the CPU is such a case: its library does not load, which it
-    tolerates, and then ``import torchvision`` ends with "operator torchvision::nms does not exist". BasicSR uses none
-    of these operators. The repair declares them without an implementation; calling one still raises an error.
+    An example is the torchvision wheel for CUDA together with torch for the CPU. torchvision tolerates that its library
+    does not load, but its import then fails with "operator torchvision::nms does not exist". BasicSR uses none of these
+    operators. The repair declares them without an implementation; calling one still raises an error.
 
     Returns:
         bool: Whether the repair was made.
@@ -65,7 +65,7 @@ def repair_torchvision_operators() -> bool:
     except RuntimeError as error:
         if 'operator torchvision::nms does not exist' not in str(error):
             raise
-    # torch was imported by torchvision, so this costs nothing more.
+    # torchvision has already imported torch, so this import is free.
     from torch.library import Library
 
     library = Library('torchvision', 'FRAGMENT')
@@ -79,9 +79,9 @@ def repair_torchvision_operators() -> bool:
 
 
 def repair_functional_tensor() -> bool:
-    """Bring back ``torchvision.transforms.functional_tensor`` with the one function that BasicSR takes from it.
+    """Restore ``torchvision.transforms.functional_tensor`` with the only function that BasicSR imports from it.
 
-    The module was removed in torchvision 0.17; ``rgb_to_grayscale`` lives on in ``torchvision.transforms.functional``.
+    torchvision 0.17 removed the module; ``rgb_to_grayscale`` is now in ``torchvision.transforms.functional``.
 
     Returns:
         bool: Whether the repair was made.
@@ -101,10 +101,10 @@ def repair_functional_tensor() -> bool:
 
 
 def import_basicsr() -> None:
-    """Import BasicSR, for which ``scipy.ndimage.filters`` exists meanwhile.
+    """Import BasicSR while providing ``scipy.ndimage.filters``.
 
-    The namespace is deprecated and leaves SciPy with release 2; ``convolve``, the one function that BasicSR takes from
-    it, lives on in ``scipy.ndimage``. Afterwards ``scipy.ndimage.filters`` is SciPy's own again.
+    SciPy deprecates this namespace and removes it in release 2. ``convolve``, the only function that BasicSR imports
+    from it, is also in ``scipy.ndimage``. After the import, ``scipy.ndimage.filters`` is SciPy's own again.
     """
     if 'basicsr' in sys.modules or _SCIPY_FILTERS in sys.modules:
         importlib.import_module('basicsr')

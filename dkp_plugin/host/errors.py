@@ -1,8 +1,8 @@
-"""Errors that a user can mend; the entry points print their one line and no traceback."""
+"""Errors that a user can fix; the entry points print their message in one line, without a traceback."""
 
 
 class UserError(Exception):
-    """Something outside the code is wrong; the message names it, the value received and the values allowed."""
+    """Invalid input; the message names the file or key, the value received and the values allowed."""
 
 
 class OptionError(UserError):
@@ -10,7 +10,7 @@ class OptionError(UserError):
 
 
 class ImageError(UserError):
-    """An image cannot be read, or does not fit its partner or the kernel."""
+    """An image cannot be read, or does not match its counterpart or the kernel."""
 
 
 class KernelError(UserError):
@@ -18,4 +18,4 @@ class KernelError(UserError):
 
 
 class DivergenceError(UserError):
-    """An optimisation ended in numbers that are not finite."""
+    """An optimisation produced values that are not finite."""

@@ -1,4 +1,4 @@
-"""Import the methods of other packages: installed ones by entry point, any module by an option file."""
+"""Import methods of other packages: installed packages by entry point, other modules by option file."""
 
 import importlib
 import logging
@@ -15,14 +15,14 @@ KEY = 'custom_imports'
 
 
 def import_entry_points() -> None:
-    """Import the modules of the entry-point group ``dkp_plugin.methods``, which register what they define.
+    """Import the modules of the entry-point group ``dkp_plugin.methods``, which register their methods.
 
-    A module that fails costs one warning of the logger ``dkp_plugin``, which names its distribution.
+    If a module fails, the logger ``dkp_plugin`` warns and names its distribution.
     """
     for point in metadata.entry_points(group=GROUP):
         try:
             importlib.import_module(point.module)
-        except (Exception, SystemExit) as error:  # whatever a foreign module does, ours work
+        except (Exception, SystemExit) as error:  # a broken package must not disable this one
             name = point.dist.name if point.dist else 'unknown'
             logging.getLogger('dkp_plugin').warning(
                 'warning: %s: entry point %s = %s cannot be imported: %s', name, point.name, point.value, _reason(error)
@@ -32,14 +32,13 @@ def import_entry_points() -> None:
 def import_custom(options: Mapping[str, Any]) -> None:
     """Import the modules that an option file lists under ``custom_imports``.
 
-    Modules in the current folder are found, as ``python -m`` finds them. A module that is loaded already is not loaded
-    again.
+    The current folder is searched, as with ``python -m``. Modules that are already loaded are not reloaded.
 
     Args:
         options: Content of the option file.
 
     Raises:
-        OptionError: for a value that is not a list of names of modules, and for a module that cannot be imported.
+        OptionError: if the value is not a list of module names, or a module cannot be imported.
     """
     names = options.get(KEY) or []
     if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
@@ -54,5 +53,5 @@ def import_custom(options: Mapping[str, Any]) -> None:
 
 
 def _reason(error: BaseException) -> str:
-    """The error in one line."""
+    """Format the error in one line."""
     return f'{type(error).__name__}: {" ".join(str(error).split())}'

@@ -1,4 +1,4 @@
-"""Stop a run on Ctrl-C or SIGTERM: at the next place where its state can be saved, and within seconds at any rate."""
+"""Stop a run on Ctrl-C or SIGTERM at the next point where its state can be saved, but always within seconds."""
 
 import os
 import signal
@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FrameType
 
-GRACE = 4.0  # seconds for the step in work; all that is on disk is whole at any time, so that nothing breaks after it
+GRACE = 4.0  # seconds for the current step; files are written atomically, so ending the process later is safe
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 
@@ -26,46 +26,46 @@ class Interrupted(KeyboardInterrupt):
 
     @property
     def exit_status(self) -> int:
-        """By the shell's convention: 130 after SIGINT, 143 after SIGTERM."""
+        """Exit status by the shell's convention: 130 after SIGINT, 143 after SIGTERM."""
         return 128 + self.signum
 
 
 class StopRequest:
-    """Signal handler that takes note of the first signal; it stays with the process as long as it is installed."""
+    """Signal handler that records the first signal."""
 
     signum: int | None = None
 
     def __call__(self, signum: int, frame: FrameType | None) -> None:
-        if self.signum is not None:  # asked twice: at once
+        if self.signum is not None:  # a second signal stops at once
             raise Interrupted(signum)
         self.signum = signum
 
 
 def stop_is_requested() -> bool:
-    """Whether a signal has come since :func:`stopping_gently` took over."""
+    """Whether a signal has arrived within :func:`stopping_gently`."""
     handler = signal.getsignal(signal.SIGINT)
     return isinstance(handler, StopRequest) and handler.signum is not None
 
 
 def stop_if_requested() -> None:
-    """Raise Interrupted if a signal has come; to be called where nothing is half done."""
+    """Raise Interrupted if a signal has arrived; call this only where no work is incomplete."""
     if stop_is_requested():
         raise Interrupted(signal.getsignal(signal.SIGINT).signum)
 
 
 @contextmanager
 def stopping_gently(kept: str, grace: float = GRACE) -> Iterator[None]:
-    """Let the block decide where it stops after SIGINT or SIGTERM, by :func:`stop_if_requested`, but not for long.
+    """After SIGINT or SIGTERM, let the block stop itself by :func:`stop_if_requested`, within a time limit.
 
-    Python runs signal handlers between its own instructions, not within a convolution or while it waits for other
-    processes. So a thread watches, too: if the block has not ended ``grace`` seconds after the signal, the process
-    ends. A second signal raises Interrupted at once.
+    Python runs signal handlers between its own instructions, but not during a convolution or while waiting for other
+    processes. A thread therefore enforces the limit: if the block has not ended ``grace`` seconds after the signal, the
+    thread ends the process. A second signal raises Interrupted at once.
 
     Args:
-        kept: What is said if the process is ended, after "interrupted; ".
-        grace: Seconds.
+        kept: Message after "interrupted; " if the process is ended.
+        grace: Time limit in seconds.
     """
-    if threading.current_thread() is not threading.main_thread():  # signals are not its business
+    if threading.current_thread() is not threading.main_thread():  # only the main thread can handle signals
         yield
         return
     request = StopRequest()

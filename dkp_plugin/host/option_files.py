@@ -1,7 +1,7 @@
-"""Read BasicSR's option files and command line, and know where each option stands.
+"""Read BasicSR's option files and command line, and track the location of each option.
 
-What BasicSR 1.4.2 does by ``exec``, ``eval`` and an unsafe YAML loader is done here by parsing: an option file can hold
-values, no code. A mistake in an option is told with its place, ``FILE:LINE`` or the entry of ``--force_yml``.
+BasicSR 1.4.2 uses ``exec``, ``eval`` and an unsafe YAML loader. This module only parses, so an option file cannot run
+code. Errors name the location of the option: ``FILE:LINE`` or the entry of ``--force_yml``.
 """
 
 import argparse
@@ -22,8 +22,8 @@ from dkp_plugin.host.errors import OptionError, UserError
 from dkp_plugin.host.schema import nearest
 from dkp_plugin.host.sharding import rank_and_world
 
-MAX_VALUES = 10_000  # an option file has some dozens; aliases of aliases would make millions out of a few lines
-FORCED = '--force_yml'  # begins the place of an option of the command line
+MAX_VALUES = 10_000  # an option file has dozens; nested aliases could expand a few lines to millions
+FORCED = '--force_yml'  # prefix of the location of an option from the command line
 DEBUG_FREQ = 8  # iterations between validations and checkpoints with --debug
 
 Keys = tuple[str, ...]
@@ -31,25 +31,25 @@ Keys = tuple[str, ...]
 
 @dataclass
 class OptionFile:
-    """Options and where they come from.
+    """Options and their locations.
 
     Args:
         options: Blocks of options, as nested dictionaries.
-        places: Where each key stands, by the keys that lead to it; ``()`` is the file itself.
+        places: Location of each key, by its path of keys; ``()`` is the file itself.
     """
 
     options: dict[str, Any]
     places: dict[Keys, str] = field(default_factory=lambda: {(): ''})
 
     def force(self, entries: Sequence[str]) -> None:
-        """Change options as ``--force_yml`` says.
+        """Apply the entries of ``--force_yml``.
 
         Args:
-            entries: Each ``key:sub=value``, the value in YAML. All blocks on the way must be there; the last key may
-                be new.
+            entries: Each ``key:sub=value``, the value in YAML. All blocks on the path must exist; the last key may be
+                new.
 
         Raises:
-            OptionError: for an entry that is malformed or names a block that is not there.
+            OptionError: if an entry is malformed or names a block that does not exist.
         """
         for entry in entries:
             path, separator, text = entry.partition('=')
@@ -67,7 +67,7 @@ class OptionFile:
             self.places[keys] = place
 
     def place(self, message: str) -> str:
-        """Where the option stands whose keys a message begins with, separated by colons; else the file."""
+        """Location of the option whose colon-separated keys start the message; otherwise the file."""
         keys: Keys = ()
         place = self.places[()]
         for key in re.split(r':\s*', message):
@@ -77,10 +77,10 @@ class OptionFile:
 
     @contextmanager
     def naming_places(self) -> Iterator[None]:
-        """Put the place before the message of every UserError; it stays one line.
+        """Prefix the message of every UserError with the location of its option.
 
         Raises:
-            OptionError: in place of the UserError.
+            OptionError: instead of the UserError.
         """
         try:
             yield
@@ -95,8 +95,8 @@ def read_option_file(path: Path) -> OptionFile:
         path: A YAML file, UTF-8.
 
     Raises:
-        OptionError: for a file that cannot be read, is no YAML, is no mapping, names a key twice or asks for objects
-            of Python; with the line where there is one.
+        OptionError: if the file cannot be read, is not YAML or not a mapping, repeats a key or requests Python
+            objects; the message names the line if it is known.
     """
     try:
         loader = yaml.SafeLoader(path.read_text(encoding='utf-8'))
@@ -116,7 +116,7 @@ def read_option_file(path: Path) -> OptionFile:
 
 
 def _find_places(root: yaml.MappingNode, name: str) -> dict[Keys, str]:
-    """Where each key stands, ``FILE:LINE``."""
+    """Find the location of each key, ``FILE:LINE``."""
     places: dict[Keys, str] = {(): name}
     waiting: list[tuple[Keys, yaml.Node]] = [((), root)]
     num_values = 0
@@ -133,43 +133,43 @@ def _find_places(root: yaml.MappingNode, name: str) -> dict[Keys, str]:
             for key_node, value in node.value:
                 path, place = (*keys, str(key_node.value)), f'{name}:{key_node.start_mark.line + 1}'
                 if path in places:
-                    raise OptionError(f'{place}: {": ".join(path)}: is here a second time, first in {places[path]}')
+                    raise OptionError(f'{place}: {": ".join(path)}: duplicate key, first in {places[path]}')
                 places[path] = place
                 waiting.append((path, value))
     return places
 
 
 def _parse_value(text: str, place: str) -> Any:
-    """A value of ``--force_yml``: YAML, but for ``None``, which BasicSR takes for YAML's ``null``."""
+    """Parse a value of ``--force_yml``: YAML, except that ``None`` means ``null``, as in BasicSR."""
     if text.lower() == 'none':
         return None
     try:
         return yaml.safe_load(re.sub(r'^!!float\s*', '!!float ', text))
     except (yaml.YAMLError, RecursionError, ValueError) as error:
-        raise OptionError(f'{place}: {text!r} is no value in YAML ({str(error).splitlines()[0]})') from None
+        raise OptionError(f'{place}: {text!r} is not a YAML value ({str(error).splitlines()[0]})') from None
 
 
 def choose_data_sets(file: OptionFile, only: Sequence[str] = (), skip_missing: bool = True) -> list[str]:
-    """Remove the data sets that are not to be run.
+    """Remove the data sets that will not run.
 
-    These are data sets with the value ``~``, those that ``only`` does not name, and those that lack a folder or file
-    named by ``dataroot_*``. A data set that the user chose stays although its folder is missing, and so do all of
-    them if none would be left: the check of the options then refuses them.
+    These are data sets with the value ``~``, data sets that ``only`` does not name, and data sets whose ``dataroot_*``
+    does not exist. Missing folders do not remove a data set that the user chose, nor all data sets at once; the check
+    of the options then reports them.
 
     Args:
         file: The options; ``datasets`` is changed.
         only: Names of the chosen data sets; empty: all.
-        skip_missing: Whether data sets without their folders are removed.
+        skip_missing: Whether to remove data sets with missing folders.
 
     Returns:
         One line for each data set that is skipped because its folder is missing.
 
     Raises:
-        OptionError: if ``only`` names a data set that the file does not have, or if no data set is left.
+        OptionError: if ``only`` names an unknown data set, or if no data set is left.
     """
     blocks = file.options.get('datasets')
     if not isinstance(blocks, dict) or not blocks:
-        return []  # the check of the options refuses it
+        return []  # the check of the options reports it
     blocks = {key: block for key, block in blocks.items() if block is not None}
     names = {key: str(block.get('name')) for key, block in blocks.items() if isinstance(block, dict)}
     for name in only:
@@ -192,7 +192,7 @@ def choose_data_sets(file: OptionFile, only: Sequence[str] = (), skip_missing: b
 
 
 def _missing_roots(file: OptionFile) -> dict[str, str]:
-    """The first ``dataroot_*`` that does not exist, by the key of its data set; not those of ``--force_yml``."""
+    """The first missing ``dataroot_*`` of each data set, by its key; those set by ``--force_yml`` are not skipped."""
     missing = {}
     for key, block in file.options['datasets'].items():
         for root, value in block.items() if isinstance(block, dict) else ():
@@ -207,48 +207,44 @@ def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespac
     """Parse the command line of BasicSR's pipelines.
 
     Args:
-        arguments: In place of ``sys.argv[1:]``.
+        arguments: The arguments; None: ``sys.argv[1:]``.
     """
     parser = argparse.ArgumentParser(description="BasicSR's pipeline with dkp_plugin.")
     parser.add_argument('-opt', required=True, metavar='FILE', help='option file')
     parser.add_argument(
-        '--launcher', choices=('none', 'pytorch', 'slurm'), default='none', help='what started the processes'
+        '--launcher', choices=('none', 'pytorch', 'slurm'), default='none', help='launcher of the processes'
     )
-    parser.add_argument('--auto_resume', action='store_true', help='a training goes on from its last checkpoint')
+    parser.add_argument('--auto_resume', action='store_true', help='resume a training from its last checkpoint')
     parser.add_argument('--debug', action='store_true', help='short intervals, results under the name debug_<name>')
     parser.add_argument('--local_rank', '--local-rank', type=int, default=0, help=argparse.SUPPRESS)
-    parser.add_argument(
-        '--only', nargs='+', default=[], metavar='NAME', help='run only these data sets, by their name in the file'
-    )
-    parser.add_argument(
-        FORCED, nargs='+', default=[], metavar='KEY:SUB=VALUE', help='options in place of those of the file'
-    )
+    parser.add_argument('--only', nargs='+', default=[], metavar='NAME', help='run only the data sets with these names')
+    parser.add_argument(FORCED, nargs='+', default=[], metavar='KEY:SUB=VALUE', help='override options of the file')
     return parser.parse_args(arguments)
 
 
 def complete_options(opt: dict[str, Any], args: argparse.Namespace, root: Path, is_train: bool) -> dict[str, Any]:
-    """Add what BasicSR's ``parse_options`` adds to an option file, and seed the global generators as it does.
+    """Complete an option file and seed the global generators, as BasicSR's ``parse_options`` does.
 
     Args:
-        opt: Content of the option file; it is changed.
+        opt: Content of the option file; changed in place.
         args: The command line.
         root: Folder that holds ``results`` and ``experiments``.
-        is_train: Whether a training is to come.
+        is_train: Whether the options are for a training.
 
     Returns:
-        ``opt``, with ``phase`` and ``scale`` in each data set, the results' folders in ``path``, ``dist``, ``rank``,
+        ``opt``, with ``phase`` and ``scale`` in each data set, the output folders in ``path``, ``dist``, ``rank``,
         ``val: save_img`` and ``suffix``, ``world_size``, ``manual_seed``, ``auto_resume`` and ``is_train``.
 
     Raises:
-        OptionError: for a file that lacks what BasicSR takes for granted, or has something else in its place.
+        OptionError: if a block or key that BasicSR requires is missing or of the wrong type.
     """
     check_shape(opt)
     opt['dist'] = args.launcher != 'none'
-    # Without a launcher, tests share their images by the environment alone; a training knows nothing of it.
+    # Without a launcher, tests share their images by environment variables; a training ignores these.
     opt['rank'], opt['world_size'] = (0, 1) if is_train and not opt['dist'] else rank_and_world()
     if opt.get('manual_seed') is None:
         if opt['world_size'] > 1:
-            raise OptionError('manual_seed: missing, but several processes need one in common')
+            raise OptionError('manual_seed: missing; several processes need a common seed')
         opt['manual_seed'] = random.randint(1, 10000)
     if not isinstance(opt['manual_seed'], int):
         raise OptionError(f'manual_seed: {opt["manual_seed"]!r} is not allowed: input should be a valid integer')
@@ -270,7 +266,7 @@ def complete_options(opt: dict[str, Any], args: argparse.Namespace, root: Path, 
     path |= {'log': str(folder), 'visualization': str(folder / 'visualization')}
     if not is_train:
         path['results_root'] = str(folder)
-        opt['val'] = {'save_img': True, 'suffix': None} | (opt.get('val') or {})  # BasicSR's pipeline reads it bare
+        opt['val'] = {'save_img': True, 'suffix': None} | (opt.get('val') or {})  # BasicSR's pipeline has no defaults
         return opt
     path |= {'experiments_root': str(folder)}
     path |= {name: str(folder / name) for name in ('models', 'training_states')}
@@ -282,7 +278,7 @@ def complete_options(opt: dict[str, Any], args: argparse.Namespace, root: Path, 
 
 
 def check_shape(opt: dict[str, Any]) -> None:
-    """Raise an OptionError unless everything is there that BasicSR takes for granted before it knows the model."""
+    """Raise an OptionError unless the blocks and keys exist that BasicSR reads before it knows the model."""
     opt['path'] = opt.get('path') or {}
     for key in ('name', 'model_type', 'num_gpu', 'datasets'):
         if opt.get(key) is None:

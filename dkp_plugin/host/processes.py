@@ -1,4 +1,4 @@
-"""Processes that work on one run: how they find each other, and which images each of them takes."""
+"""Processes that share one run: their communication, and the images of each process."""
 
 import os
 import subprocess
@@ -13,19 +13,19 @@ from mmengine import dist
 from dkp_plugin.host.errors import OptionError
 from dkp_plugin.host.sharding import share
 
-PATIENCE = timedelta(days=7)  # of a process that is through with its images and waits for the others
+PATIENCE = timedelta(days=7)  # timeout of a process that has finished its images and waits for the others
 
 
 @contextmanager
 def process_group(launcher: str, opt: Mapping[str, Any]) -> Iterator[None]:
-    """Join the processes of a launcher for the time of the block.
+    """Join the process group of a launcher within the block.
 
     Args:
-        launcher: ``none``: there is nobody to join; ``pytorch``: torchrun; ``slurm``: srun.
+        launcher: ``none``: a single process; ``pytorch``: torchrun; ``slurm``: srun.
         opt: Options as ``parse_options`` returns them.
 
     Raises:
-        OptionError: if the launcher has not told how.
+        OptionError: if the launcher's environment variables are missing.
     """
     if launcher == 'none':
         yield
@@ -34,11 +34,11 @@ def process_group(launcher: str, opt: Mapping[str, Any]) -> Iterator[None]:
         os.environ |= _slurm_environment(opt)
     missing = [name for name in ('RANK', 'WORLD_SIZE', 'MASTER_ADDR', 'MASTER_PORT') if name not in os.environ]
     if missing:
-        raise OptionError(f'--launcher {launcher}: {", ".join(missing)} not set; start it by torchrun or srun')
+        raise OptionError(f'--launcher {launcher}: {", ".join(missing)} not set; start it with torchrun or srun')
     uses_gpu = opt['num_gpu'] != 0
     if uses_gpu:
         torch.cuda.set_device(int(os.environ.get('LOCAL_RANK', 0)) % torch.cuda.device_count())
-    # Gradients travel by NCCL; a test exchanges only a few records.
+    # NCCL exchanges gradients; a test exchanges only a few records.
     backend = 'nccl' if uses_gpu and opt['is_train'] else 'gloo'
     torch.distributed.init_process_group(backend, timeout=PATIENCE)
     try:
@@ -48,7 +48,7 @@ def process_group(launcher: str, opt: Mapping[str, Any]) -> Iterator[None]:
 
 
 def _slurm_environment(opt: Mapping[str, Any]) -> dict[str, str]:
-    """torchrun's variables for a process that srun has started."""
+    """torchrun's variables for a process started by srun."""
     try:
         nodes = subprocess.run(
             ['scontrol', 'show', 'hostnames', os.environ['SLURM_NODELIST']], capture_output=True, text=True, check=True
@@ -62,21 +62,22 @@ def _slurm_environment(opt: Mapping[str, Any]) -> dict[str, str]:
 
 
 def is_main() -> bool:
-    """Whether this process speaks for its group; alone, it does."""
+    """Whether this is the first process of its group, or the only one."""
     return dist.get_rank() == 0
 
 
 def divide(costs: Sequence[int], unfinished: Collection[int], rank: int, world: int) -> list[int]:
-    """The images that this process is to restore, in the order of work.
+    """The images of this process, in processing order.
 
-    Processes of a group share what the first of them has found unfinished. Others, such as those of a job array, start
-    when they like and see different things finished; so they share all images, and each leaves out what is finished.
+    The processes of a group share the images that the first process found unfinished. Independent processes, such as
+    those of a job array, start at different times and find different images finished. They therefore share all images,
+    and each skips the finished ones.
 
     Args:
-        costs: Of all images.
-        unfinished: Indices of those that are not finished.
-        rank: The process.
-        world: Number of processes; a single one takes the images in their order.
+        costs: Cost of every image.
+        unfinished: Indices of the unfinished images.
+        rank: Rank of the process.
+        world: Number of processes; a single process takes the images in their order.
     """
     if world == 1:
         return sorted(unfinished)
@@ -89,5 +90,5 @@ def divide(costs: Sequence[int], unfinished: Collection[int], rank: int, world: 
 
 
 def merge(records: Mapping[str, Any]) -> dict[str, Any]:
-    """What all processes of the group have, by name; alone, what there is."""
+    """Merge the records of all processes of the group, by name; a single process returns its own."""
     return {name: record for part in dist.all_gather_object(dict(records)) for name, record in part.items()}

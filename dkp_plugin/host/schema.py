@@ -1,4 +1,4 @@
-"""Check blocks of options: every mistake becomes one line that names the key and what is allowed."""
+"""Check blocks of options; every error is one line that names the key and the allowed values."""
 
 import difflib
 import inspect
@@ -14,13 +14,13 @@ from dkp_plugin.host.errors import OptionError
 # Keys that ``complete_options`` adds to an option file; messages and documents do not offer them.
 ADDED_KEYS = frozenset({'dist', 'rank', 'world_size', 'auto_resume', 'is_train', 'experiments_root', 'results_root'})
 ADDED_KEYS |= {'models', 'training_states', 'log', 'visualization'}
-PART_OF_NAME = r'^[^/\\]*$'  # results stay in their folder
+PART_OF_NAME = r'^[^/\\]*$'  # no separators, so that results stay in their folder
 
 Section = TypeVar('Section', bound=BaseModel)
 
 
 def nearest(name: str, allowed: Iterable[str]) -> str:
-    """Say which allowed name was probably meant, or all of them."""
+    """Suggest the allowed name that was probably meant, or list all of them."""
     by_lower_case = {candidate.lower(): candidate for candidate in sorted(allowed)}
     close = difflib.get_close_matches(name.lower(), by_lower_case, n=1)
     return (
@@ -34,21 +34,21 @@ def parse_section(section: type[Section], options: Mapping[str, Any], where: str
     """Parse a block of options.
 
     Args:
-        section: What the block may hold.
+        section: Model of the block.
         options: The block.
-        where: Names the block in the message; may be empty.
+        where: Name of the block for the message; may be empty.
 
     Returns:
         The parsed block.
 
     Raises:
-        OptionError: for the first mistake: the key, the value received and what is allowed.
+        OptionError: for the first error; the message names the key, the value received and what is allowed.
     """
     try:
         return section.model_validate(dict(options))
     except ValidationError as error:
         errors = error.errors(include_url=False)
-    # A key that is missing may be there under a wrong name, which says more.
+    # An unknown key is often a misspelt required one and is the more helpful error of the two.
     first = next((entry for entry in errors if entry['type'] == 'extra_forbidden'), errors[0])
     path = ':'.join(_existing_keys(first['loc'], options))
     key = f'{where}: {path}' if where else path
@@ -56,7 +56,7 @@ def parse_section(section: type[Section], options: Mapping[str, Any], where: str
         owner = section
         for part in first['loc'][:-1]:
             annotation = owner.model_fields[part].annotation
-            owner = next(iter(get_args(annotation)), annotation)  # of "Model | None" the model
+            owner = next(iter(get_args(annotation)), annotation)  # the model in "Model | None"
         raise OptionError(
             f'{key}: unknown key, {nearest(str(first["loc"][-1]), owner.model_fields.keys() - ADDED_KEYS)}'
         )
@@ -66,7 +66,7 @@ def parse_section(section: type[Section], options: Mapping[str, Any], where: str
 
 
 def _existing_keys(location: Iterable[str | int], value: Any) -> list[str]:
-    """The part of pydantic's location that leads through blocks and lists; after it come names of types."""
+    """The part of pydantic's location that consists of keys and indices; names of types follow it."""
     keys = []
     for part in location:
         if not isinstance(value, Mapping | list):
@@ -77,16 +77,16 @@ def _existing_keys(location: Iterable[str | int], value: Any) -> list[str]:
 
 
 def get_registered(registry: Registry, options: Mapping[str, Any], where: str, kind: type = object) -> Any:
-    """Look up ``options['type']``; unlike ``Registry.get`` it prints nothing and offers the nearest name.
+    """Look up ``options['type']``; unlike ``Registry.get``, print nothing and suggest the nearest name.
 
     Args:
-        registry: One of BasicSR's.
+        registry: One of BasicSR's registries.
         options: A block of options with the key ``type``.
-        where: Names the block in the message.
-        kind: Base class that what is found must have.
+        where: Name of the block for the message.
+        kind: Required base class of the result.
 
     Raises:
-        OptionError: if there is no type or none of this name and kind.
+        OptionError: if the type is missing, unknown or of another kind.
     """
     if 'type' not in options:
         raise OptionError(f'{where}: missing key type')
@@ -103,13 +103,13 @@ def get_registered(registry: Registry, options: Mapping[str, Any], where: str, k
 def build_network(options: Mapping[str, Any], where: str, kind: type) -> Any:
     """Build an estimator or a restorer as BasicSR's ``build_network`` does, with readable errors.
 
-    A class whose option keys have changed may define a class method ``translate(options) -> (options, note)``. It gets
-    the block and returns it in today's form, perhaps with another ``type``, and a note that names the new form, or
-    None if nothing has changed. The note is logged as a warning.
+    A class whose option keys have changed may define a class method ``translate(options) -> (options, note)``. It
+    returns the block in its current form, possibly with another ``type``, and a note that names the new form, or None
+    if the block is current. The note is logged as a warning.
 
     Args:
         options: A block ``network_k`` or ``network_g``: ``type`` and constructor arguments.
-        where: Names the block in the message.
+        where: Name of the block for the message.
         kind: ``KernelEstimator`` or ``Restorer``.
 
     Raises:
@@ -131,12 +131,12 @@ def build_network(options: Mapping[str, Any], where: str, kind: type) -> Any:
 def check_arguments(
     constructor: Callable[..., Any], options: Mapping[str, Any], where: str, given: int = 0
 ) -> dict[str, Any]:
-    """Check a block of options against the signature of what it builds.
+    """Check a block of options against the signature of its constructor.
 
     Args:
         constructor: Class or function.
         options: The block: ``type`` and arguments.
-        where: Names the block in the message.
+        where: Name of the block for the message.
         given: Number of leading arguments that the caller passes itself, such as an optimiser's parameters.
 
     Returns:
@@ -148,7 +148,7 @@ def check_arguments(
     parameters = {
         name: parameter
         for name, parameter in list(inspect.signature(constructor).parameters.items())[given:]
-        if parameter.kind not in (parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD)  # nn.Module's own, unused
+        if parameter.kind not in (parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD)  # nn.Module's, unused
     }
     arguments = {key: value for key, value in options.items() if key != 'type'}
     for key in arguments:
@@ -162,7 +162,7 @@ def check_arguments(
 
 
 def _check_argument(parameter: inspect.Parameter, value: Any, where: str) -> Any:
-    """Check an option against the type hint of the constructor's argument; return it converted to that type."""
+    """Check an option against the type hint of its argument; return it converted to that type."""
     if parameter.annotation is parameter.empty or isinstance(parameter.annotation, str):
         return value
     try:

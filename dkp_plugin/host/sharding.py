@@ -1,26 +1,26 @@
-"""Share images among processes that need not talk to each other: every process works out the same plan."""
+"""Share images among processes without communication: every process computes the same plan."""
 
 import os
 from collections.abc import Mapping, Sequence
 
 from dkp_plugin.host.errors import OptionError
 
-# Variables of rank and number of processes: torchrun's, and those of a step started by srun. SLURM_NTASKS is none of
-# them: a batch script has it, too, although it runs as a single process.
+# Variables for the rank and the number of processes, set by torchrun or by srun for a job step. SLURM_NTASKS would be
+# wrong: batch scripts also have it, although they run as a single process.
 VARIABLES = (('RANK', 'WORLD_SIZE'), ('SLURM_PROCID', 'SLURM_STEP_NUM_TASKS'))
 
 
 def rank_and_world(environment: Mapping[str, str] = os.environ) -> tuple[int, int]:
-    """Which of how many processes this one is.
+    """The rank of this process and the number of processes.
 
     Args:
-        environment: Environment variables, of torchrun or of SLURM's srun; a job array sets torchrun's for itself.
+        environment: Environment variables of torchrun or of SLURM's srun; a job array sets those of torchrun itself.
 
     Returns:
-        Rank, from 0, and number of processes; (0, 1) where no launcher says anything.
+        Rank, counted from 0, and number of processes; (0, 1) without a launcher.
 
     Raises:
-        OptionError: for variables that contradict each other.
+        OptionError: if the variables contradict each other.
     """
     for names in VARIABLES:
         if all(name in environment for name in names):
@@ -34,16 +34,16 @@ def rank_and_world(environment: Mapping[str, str] = os.environ) -> tuple[int, in
 
 
 def share(costs: Sequence[int], rank: int, world: int) -> list[int]:
-    """The items of one process: from the costliest on, each goes to the process that has the least to do so far.
+    """The items of one process. In order of decreasing cost, each item goes to the process with the smallest load.
 
     Args:
-        costs: Cost of each item, such as its pixels.
-        rank: The process, from 0.
+        costs: Cost of each item, such as its number of pixels.
+        rank: Rank of the process, counted from 0.
         world: Number of processes.
 
     Returns:
-        Indices in the order of work, the costliest first; over all ranks every index occurs once. Equal costs go by
-        index and equal loads by rank, so that the plan depends on ``costs`` and ``world`` alone.
+        Indices in processing order, the most expensive first; over all ranks, every index occurs once. Ties are broken
+        by index and by rank, so the plan depends only on ``costs`` and ``world``.
     """
     loads, mine = [0] * world, []
     for index in sorted(range(len(costs)), key=lambda index: -costs[index]):

@@ -1,4 +1,4 @@
-"""What ``restore`` and ``dkp-restore`` let one choose, in the terms of option files."""
+"""The choices of ``restore`` and ``dkp-restore`` as options."""
 
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -15,11 +15,11 @@ from dkp_plugin.io.kernel_files import KERNEL_SUFFIXES
 PRESETS = ('fast', 'balanced', 'paper')
 FAMILIES = ('gaussian', 'motion', 'free')
 
-BLOCKS = (  # of an option file, that are of use for photographs
+BLOCKS = (  # blocks of an option file that apply to photographs
     *('model_type', 'scale', 'manual_seed', 'degradation', 'network_k', 'network_g', 'alternation'),
     *('early_stopping', 'restorer', 'tile', 'path', 'val'),
 )
-KEYS = {'path': ('pretrain_network_g',), 'val': ('checkpoint_freq',)}  # of blocks of which the rest is of no use
+KEYS = {'path': ('pretrain_network_g',), 'val': ('checkpoint_freq',)}  # the only keys that apply in these blocks
 
 Options = dict[str, Any]
 
@@ -52,14 +52,14 @@ ZSSR: dict[str, Options] = {
 
 @dataclass(frozen=True)
 class Method:
-    """A pair of estimator and restorer.
+    """An estimator and a restorer.
 
     Attributes:
         network_k: Block of the estimator.
-        presets: Blocks of restorer and loop, by preset.
-        families: Families of kernels that it can look for, its own first.
-        has_family: Whether the estimator has the option ``kernel_family``; otherwise it knows but one.
-        restorer_options: What the restorer's block has beside its preset, by family.
+        presets: Blocks of the restorer and the loop, by preset.
+        families: Supported kernel families, the default first.
+        has_family: Whether the estimator has the option ``kernel_family``; otherwise it supports only one family.
+        restorer_options: Options of the restorer in addition to the preset, by family.
     """
 
     network_k: Options
@@ -75,7 +75,7 @@ METHODS = {
         DIFFUSION,
         FAMILIES,
         has_family=True,
-        restorer_options={'motion': {'freeze_sigma': 0.06}},  # motion blur is told by details that come late
+        restorer_options={'motion': {'freeze_sigma': 0.06}},  # motion blur shows in details that appear late
     ),
     'dip-dkp': Method({'type': 'DKP'}, DIP, FAMILIES, has_family=True),
     'dip-fkp': Method({'type': 'FKP'}, DIP, ('gaussian', 'motion'), has_family=True),
@@ -86,7 +86,7 @@ METHODS = {
 
 
 class Choices(BaseModel):
-    """The arguments of ``restore`` that say how."""
+    """The arguments of ``restore`` that select the method and its settings."""
 
     model_config = ConfigDict(extra='forbid')
     scale: Literal[2, 3, 4, 8] = 4
@@ -99,10 +99,10 @@ class Choices(BaseModel):
 
 
 def make_options(choices: Choices) -> Options:
-    """The option file that says the same, without data sets.
+    """Convert choices to the content of an option file without data sets.
 
     Raises:
-        OptionError: for a kernel that the method does not know.
+        OptionError: if the method does not support the kernel.
     """
     method = METHODS[choices.method]
     network_k, preset = _kernel_options(method, choices), method.presets[choices.preset]
@@ -122,14 +122,14 @@ def make_options(choices: Choices) -> Options:
 
 
 def take_options(options: Options, changes: Options) -> Options:
-    """Import an option file's ``custom_imports``; return what of it is of use for photographs, with some of it changed.
+    """Import an option file's ``custom_imports``; return the options that apply to photographs, with changes.
 
     Args:
         options: Content of the file.
-        changes: Choices that are given beside it: ``scale``, ``seed``, ``noise``, ``convention``.
+        changes: Choices that override the file: ``scale``, ``seed``, ``noise``, ``convention``.
 
     Raises:
-        OptionError: for a key that is unknown, and for blocks that are none.
+        OptionError: for an unknown key, and for a value where a block is required.
     """
     import_custom(options)
     for key in options:

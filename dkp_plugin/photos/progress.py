@@ -1,4 +1,4 @@
-"""Tell how far the work is: a bar on a terminal, a line every ten seconds elsewhere."""
+"""Progress of a restoration: a bar on a terminal, otherwise a line every ten seconds."""
 
 import sys
 import time
@@ -7,22 +7,22 @@ from collections.abc import Sequence
 from tqdm import tqdm
 
 INTERVAL = 10.0  # seconds between lines
-WARM_UP = 5.0  # seconds after which the expected time is told
+WARM_UP = 5.0  # seconds before the expected time is shown
 
 
 def format_seconds(seconds: float) -> str:
-    """Write a duration as one would say it."""
+    """Format a duration in seconds, minutes or hours."""
     if seconds < 90:
         return f'{seconds:.0f} s'
     return f'{seconds / 60:.0f} min' if seconds < 5400 else f'{seconds / 3600:.1f} h'
 
 
 class Progress:
-    """Shows image i of n, its step, and the time left for all images.
+    """Shows the current image, its step, and the time left for all images.
 
     Args:
         costs: Pixels of each image.
-        is_shown: False: says nothing.
+        is_shown: Whether to show anything.
     """
 
     def __init__(self, costs: Sequence[int], is_shown: bool) -> None:
@@ -38,15 +38,15 @@ class Progress:
         )
 
     def begin(self, name: str) -> None:
-        """Go on to the next image."""
+        """Start the next image."""
         self.index, self.name = self.index + 1, name
 
     def skip(self) -> None:
-        """The image of this turn needs no work; it does not count for the time left."""
+        """Skip the current image and exclude it from the time left."""
         self.costs = [cost if index != self.index else 0 for index, cost in enumerate(self.costs)]
 
     def step(self, done: int, total: int) -> None:
-        """Tell the steps of the image that are done, and all of them."""
+        """Show the steps done and the total steps of the current image."""
         whole = max(sum(self.costs), 1)
         self.work = (sum(self.costs[: self.index]) + self.costs[self.index] * done / total) / whole
         now = time.monotonic()
@@ -54,7 +54,7 @@ class Progress:
         remaining = elapsed / self.work * (1 - self.work) if self.work else 0.0
         head = f'{self.index + 1}/{len(self.costs)} {self.name}: step {done} of {total}'
         if not self.told_expected and elapsed > WARM_UP:
-            self.told_expected = True  # of Diff-DKP the first steps, which seek the kernel, are the slowest by far
+            self.told_expected = True  # an upper bound: Diff-DKP's first steps, which update the kernel, are slowest
             self.write(f'expected time: at most about {format_seconds(elapsed + remaining)}')
         if self.use_bar:
             self.bar.set_description_str(head, refresh=False)
@@ -64,10 +64,10 @@ class Progress:
             self.write(f'{head}, {100 * self.work:.0f} % of all, about {format_seconds(remaining)} left')
 
     def write(self, line: str) -> None:
-        """Write a line above the bar, unless nothing is to be said."""
+        """Write a line above the bar, if output is shown."""
         if self.is_shown:
             tqdm.write(line, file=sys.stderr)
 
     def close(self) -> None:
-        """Take the bar away."""
+        """Remove the bar."""
         self.bar.close()

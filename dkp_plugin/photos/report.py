@@ -1,4 +1,4 @@
-"""One self-contained page on restored photographs: before and after, kernel, losses, confidence, settings."""
+"""A self-contained page about restored photographs: before and after, kernel, losses, confidence and settings."""
 
 import base64
 import hashlib
@@ -18,10 +18,10 @@ from dkp_plugin.io.files import write_bytes
 from dkp_plugin.io.images import kernel_picture
 from dkp_plugin.io.photo_files import Photo, read_photo
 
-MAX_PICTURES = 50  # the table lists the others, too
-MAX_SIDE = 1600  # pixels of a picture in the page
+MAX_PICTURES = 50  # photographs shown in full; the table lists all of them
+MAX_SIDE = 1600  # longest side of a picture in pixels
 TEMPLATE_FILE = Path(__file__).with_name('report.html.j2')
-# Moves the edge between before and after; the only script that the page's security policy lets run.
+# Moves the edge between before and after; the page's security policy allows no other script.
 SCRIPT = (
     "for (const slider of document.querySelectorAll('.compare input'))"
     "slider.oninput = () => slider.parentElement.style.setProperty('--edge', slider.value + '%');"
@@ -33,7 +33,7 @@ def write_report(path: Path, records: Sequence[Mapping[str, Any]], options: Mapp
 
     Args:
         path: The HTML file.
-        records: Of the images; empty ones are not finished.
+        records: Records of the images; an empty record means that the image is unfinished.
         options: The options of the run.
     """
     finished = [record for record in records if record]
@@ -51,7 +51,7 @@ def write_report(path: Path, records: Sequence[Mapping[str, Any]], options: Mapp
 
 
 def _pictures(record: Mapping[str, Any]) -> dict[str, Any]:
-    """What the page shows of an image; without before and after where the files are gone."""
+    """Pictures of an image; without before and after if the files no longer exist."""
     size = (record['width'], record['height'])
     try:
         before, after = (_uri(read_photo(Path(file), 2**40), size) for file in (record['input'], record['outputs'][0]))
@@ -62,7 +62,7 @@ def _pictures(record: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _uri(photo: Photo, size: tuple[int, int]) -> str:
-    """A photograph, enlarged bicubically to a size (width, height) or what of it the page has room for."""
+    """Encode a photograph, resized bicubically to (width, height), or less if that exceeds ``MAX_SIDE``."""
     pixels = photo.pixels if photo.pixels.dtype == np.uint8 else (photo.pixels >> 8).astype(np.uint8)
     image = Image.fromarray(pixels[..., 0] if pixels.shape[2] == 1 else pixels)
     shrink = min(1, MAX_SIDE / max(size))

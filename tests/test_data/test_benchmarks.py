@@ -113,9 +113,9 @@ def test_usual_layouts_are_arranged(layout, kind, tmp_path):
     for name, image in IMAGES.items():
         assert np.array_equal(read(tmp_path / f'datasets/Set5/HR/{name}.png'), image)
     assert report.lines() == [
-        f'{tmp_path}/datasets/Set5/HR: 3 of 3 images, 3 written, 0 there already',
-        '  pixels as recorded: 2',
-        '  no record of their pixels, so only the names were checked: three',
+        f'{tmp_path}/datasets/Set5/HR: 3 of 3 images, 3 written, 0 kept',
+        '  pixels match the record: 2',
+        '  only names checked, pixels not recorded: three',
     ]
 
 
@@ -219,11 +219,11 @@ def test_missing_and_changed_images_are_named(tmp_path):
     (report,) = arrange([write(tmp_path / 'in', contents)], tmp_path / 'out')
     assert not report.is_complete
     assert report.lines() == [
-        f'{tmp_path}/out/Set5/HR: 1 of 3 images, 1 written, 0 there already',
+        f'{tmp_path}/out/Set5/HR: 1 of 3 images, 1 written, 0 kept',
         f'  missing: one, {tmp_path}/in/Set5/three.png: not a readable image; formats: {", ".join(SUFFIXES)}',
         '  files not recognised: One more.png',
-        '  other pixels than recorded, so figures will not compare with others: two',
-        '  pixels as recorded: 0',
+        '  pixels differ from the record, so results are not comparable: two',
+        '  pixels match the record: 0',
     ]
 
 
@@ -243,7 +243,7 @@ def test_what_is_there_counts_and_is_checked(tmp_path):
 def test_nothing_is_overwritten(tmp_path):
     source = write(tmp_path / 'in', in_layout('flat'))
     target = write(tmp_path / 'out', {'Set5/HR/two.png': encode(pixels(9))}) / 'Set5/HR'
-    with pytest.raises(UserError, match=r'there already with other pixels: .*two\.png; nothing was written'):
+    with pytest.raises(UserError, match=r'existing files have different pixels: .*two\.png; nothing was written'):
         arrange([source], tmp_path / 'out')
     assert [path.name for path in target.iterdir()] == ['two.png'] and np.array_equal(
         read(target / 'two.png'), pixels(9)

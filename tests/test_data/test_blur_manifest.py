@@ -159,12 +159,12 @@ def test_every_difference_is_one_line(hr, tmp_path):
     (out / 'kernels/a.x.mat').write_bytes(b'no kernel')
     change_pixel(hr / f'{NAMES[0]}.png')
     expected = [
-        (hr / f'{NAMES[0]}.png', 'its pixels are not those of the manifest'),
-        (out / 'LR/a.x.png', 'its pixels are not those of the manifest'),
+        (hr / f'{NAMES[0]}.png', 'pixels differ from the manifest'),
+        (out / 'LR/a.x.png', 'pixels differ from the manifest'),
         (out / 'kernels/a.x.mat', 'not a readable kernel file'),
         (out / 'LR/c.png', 'No such file'),
-        (out / 'kernels/c.mat', 'is not the kernel of the manifest'),
-        (out / 'LR/extra.png', 'is not in the manifest'),
+        (out / 'kernels/c.mat', 'kernel differs from the manifest'),
+        (out / 'LR/extra.png', 'not in the manifest'),
     ]
     lines = verify(hr, out)
     assert len(lines) == len(expected) and not any('\n' in line for line in lines)
@@ -175,7 +175,7 @@ def test_every_difference_is_one_line(hr, tmp_path):
 def test_other_hr_images_are_differences(hr, tmp_path):
     prepare(hr, tmp_path / 'out', BlurRecipe(scale=2))
     (hr / 'c.png').rename(hr / 'd.png')
-    assert verify(hr, tmp_path / 'out') == [f'{hr}: has no image c', f'{hr}/d.png: is not in the manifest']
+    assert verify(hr, tmp_path / 'out') == [f'{hr}: no image c', f'{hr}/d.png: not in the manifest']
 
 
 def test_a_recipe_that_makes_something_else_is_a_difference(hr, tmp_path):
@@ -186,12 +186,12 @@ def test_a_recipe_that_makes_something_else_is_a_difference(hr, tmp_path):
     manifest['versions']['torch'] = '1.0'
     (out / 'manifest.json').write_text(json.dumps(manifest))
     lines = verify(hr, out)
-    assert lines[:3] == [f'{name}: another LR image is made now than the manifest says' for name in sorted(NAMES)]
+    assert lines[:3] == [f'{name}: the regenerated LR image differs from the manifest' for name in sorted(NAMES)]
     assert lines[3:] == [f'versions: torch 1.0 then, {torch.__version__} now']
     manifest['recipe']['seed'] = 1
     (out / 'manifest.json').write_text(json.dumps(manifest))
     assert verify(hr, out)[:3] == [
-        f'{name}: another kernel is drawn now than the manifest says' for name in sorted(NAMES)
+        f'{name}: the regenerated kernel differs from the manifest' for name in sorted(NAMES)
     ]
 
 
@@ -251,8 +251,8 @@ def test_failure_leaves_nothing(hr, tmp_path):
             {'family': 'box'},
             "kernel_family: 'box' is not one of gaussian, motion, line, levin, nor a folder of kernels",
         ),
-        ({'family': 'levin'}, 'kernel_family: levin: datasets/kernels/levin has to hold the kernels of Levin'),
-        ({'family': 'my kernels', 'variance_range': (1, 2)}, 'variance_range: (1.0, 2.0) is of no use to the kernels'),
+        ({'family': 'levin'}, 'kernel_family: levin: datasets/kernels/levin must contain the kernels of Levin'),
+        ({'family': 'my kernels', 'variance_range': (1, 2)}, 'variance_range: (1.0, 2.0) is not allowed with a folder'),
         ({'kernel_size': 8}, 'kernel_size: 8 is not an odd number'),
         ({'family': 'HR'}, 'is a picture in colour; a kernel is a gray one'),
     ],

@@ -162,7 +162,7 @@ def test_failure_leaves_nothing_new_and_nothing_lost(folders):
 
 def test_only_an_lmdb_is_replaced(folders):
     (folders / 'LR').rename(folders / 'photos.lmdb')
-    with pytest.raises(UserError, match=r'photos\.lmdb is no BasicSR lmdb, so it is not replaced'):
+    with pytest.raises(UserError, match=r'photos\.lmdb is not a BasicSR lmdb and is not replaced'):
         create_lmdb(folders / 'HR', folders / 'photos.lmdb', overwrite=True)
     assert len(list((folders / 'photos.lmdb').iterdir())) == 3
 

@@ -61,7 +61,7 @@ def test_metrics_without_their_data_are_skipped_and_named(visuals):
     del visuals['gt'], visuals['kernel_gt']
     values, skipped = evaluate(METRICS, metric_data(visuals, 2))
     assert values == {'lr_psnr': everything['lr_psnr']}
-    image, kernel = 'there is no img2', 'there is no kernel_gt'
+    image, kernel = 'no img2', 'no kernel_gt'
     assert skipped == {'psnr': image, 'psnr_y': image, 'ssim_y': image, 'kernel_psnr': kernel, 'ncc': kernel}
 
 
@@ -74,7 +74,7 @@ def test_a_metric_that_fails_is_skipped_with_what_it_said():
 def test_data_that_the_option_file_gives_do_not_lack(visuals):
     data = metric_data(visuals, 2)
     scale = data.pop('scale')
-    assert evaluate({'a': {'type': 'calculate_lr_psnr'}}, data) == ({}, {'a': 'there is no scale'})
+    assert evaluate({'a': {'type': 'calculate_lr_psnr'}}, data) == ({}, {'a': 'no scale'})
     values, _ = evaluate({'a': {'type': 'calculate_lr_psnr', 'scale': scale}}, data)
     assert values == evaluate({'a': {'type': 'calculate_lr_psnr'}}, metric_data(visuals, 2))[0]
 

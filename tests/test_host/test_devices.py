@@ -53,4 +53,4 @@ def test_a_device_that_is_not_there_is_refused(machine, name, num_cuda, allowed)
     machine(num_cuda)
     with pytest.raises(OptionError) as error:
         choose_device(name)
-    assert str(error.value) == f'device: {name} is not possible on this machine; allowed: {allowed}'
+    assert str(error.value) == f'device: {name} is not available on this machine; allowed: {allowed}'

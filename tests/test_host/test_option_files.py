@@ -147,7 +147,7 @@ def test_processes_share_a_test_but_not_a_training(tmp_path, monkeypatch):
     assert [complete(minimal(), tmp_path)[key] for key in ('dist', 'rank', 'world_size')] == [False, 1, 3]
     assert [complete(minimal(), tmp_path, True)[key] for key in ('dist', 'rank', 'world_size')] == [False, 0, 1]
     assert [complete(minimal(), tmp_path, True, 'pytorch')[key] for key in ('dist', 'rank')] == [True, 1]
-    with pytest.raises(OptionError, match='manual_seed: missing, but several processes need one in common'):
+    with pytest.raises(OptionError, match='manual_seed: missing; several processes need a common seed'):
         complete(minimal(manual_seed=None), tmp_path)
 
 

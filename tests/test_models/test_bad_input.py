@@ -61,7 +61,7 @@ WRONG_OPTIONS = [
     ('datasets:test_1:type', 'BlindSRData', 'type: BlindSRData is unknown, did you mean BlindSRDataset?'),
     ('datasets:test_1:dataroot_lr', 'x', 'dataroot_lr: unknown key, did you mean dataroot_lq?'),
     ('datasets:test_1:dataroot_lq', 'nowhere', 'dataroot_lq: nowhere is not a folder'),
-    ('num_gpu', 64, 'num_gpu: 64 is not possible, this machine has'),
+    ('num_gpu', 64, 'num_gpu: 64 is not allowed, this machine has'),
 ]
 
 

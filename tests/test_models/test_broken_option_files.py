@@ -63,13 +63,13 @@ BROKEN = [
     ('name: tiny\n', '', '{file}: name: missing'),
     ('name: tiny', 'name: ../tiny', "{file}:1: name: '../tiny' is not allowed; allowed: a folder name without / "),
     ('name: tiny', 'name: 7', '{file}:1: name: 7 is not allowed; allowed: a folder name'),
-    ('name: tiny', 'name: tiny\nname: twice', '{file}:2: name: is here a second time, first in {file}:1'),
+    ('name: tiny', 'name: tiny\nname: twice', '{file}:2: name: duplicate key, first in {file}:1'),
     ('BlindSRModel', 'BlindSRModle', '{file}:2: model_type: type: BlindSRModle is unknown, did you mean BlindSRModel?'),
     ('scale: 2', 'scale: 5', '{file}:3: scale: 5 is not allowed: input should be 2, 3, 4 or 8'),
     ('scale: 2\n', '', '{file}: scale: missing'),
     ('scale: 2', 'scael: 2', '{file}:3: scael: unknown key, did you mean scale?'),
-    ('num_gpu: 0', 'num_gpu: -1', '{file}:4: num_gpu: -1 is not possible'),
-    ('num_gpu: 0', 'num_gpu: 64', '{file}:4: num_gpu: 64 is not possible, this machine has '),
+    ('num_gpu: 0', 'num_gpu: -1', '{file}:4: num_gpu: -1 is not allowed'),
+    ('num_gpu: 0', 'num_gpu: 64', '{file}:4: num_gpu: 64 is not allowed, this machine has '),
     ('seed: 3', 'seed: many', "{file}:5: manual_seed: 'many' is not allowed: input should be a valid integer"),
     ('datasets:', 'datasets: 3\nothers:', '{file}:7: datasets: 3 is not a block of options'),
     ('  test_1:', '  test_1: x\n  test_2:', "{file}:8: datasets: test_1: 'x' is not a block of options"),
@@ -83,7 +83,7 @@ BROKEN = [
     (
         'degradation:',
         '  test_2: {{name: Tiny, type: BlindSRDataset, dataroot_lq: data/LR}}\ndegradation:',
-        '{file}:16: datasets: test_2: name: Tiny is the name of test_1, too',
+        '{file}:16: datasets: test_2: name: Tiny is also the name of test_1',
     ),
     ('degradation:', 'degredation:', '{file}:16: degredation: unknown key, did you mean degradation?'),
     ('aligned', 'released', '{file}:8: datasets: test_1: convention: aligned differs from degradation: convention: '),
@@ -160,7 +160,7 @@ def test_broken_option_file(test_file, capsys, old, new, message):
         ('scale:x=1', '--force_yml scale:x=1: there is no block scale in é options.yml'),
         ('scale', '--force_yml scale: not of the form key:sub=value'),
         ('network_k:=5', '--force_yml network_k:=5: not of the form key:sub=value'),
-        ('scale=[2', "--force_yml scale=[2: '[2' is no value in YAML"),
+        ('scale=[2', "--force_yml scale=[2: '[2' is not a YAML value"),
         ('scale=!!python/name:os.system', "--force_yml scale=!!python/name:os.system: '!!python/name:os.system' is no"),
         ('scale=__import__("os")', """--force_yml scale=__import__("os"): scale: '__import__("os")' is not allowed"""),
         ('network_k={type: DPK}', '--force_yml network_k={type: DPK}: network_k: type: DPK is unknown'),
@@ -237,5 +237,5 @@ network_g: {{type: MSRResNet, num_feat: 4, num_block: 1, upscale: 2}}
 """
     assert test_file(text) == 2
     (line,) = capsys.readouterr().err.splitlines()
-    assert re.match(rf"error: é options.yml:5: num_gpu: '?{num_gpu}'? is not possible, this machine has \d+ CUDA", line)
+    assert re.match(rf"error: é options.yml:5: num_gpu: '?{num_gpu}'? is not allowed, this machine has \d+ CUDA", line)
     assert not Path('results').exists()

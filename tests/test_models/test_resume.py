@@ -77,7 +77,7 @@ def test_another_lr_image(options, run_again, tmp_path, benchmark, tested):
     tested.clear()
     cv2.imwrite(str(benchmark / 'LR/b.png'), np.full((16, 20, 3), 7, np.uint8))
     assert run_again(options) == 0
-    assert tested == ['b'] and 'restored again: b: the LR image is another\n' in log(tmp_path)
+    assert tested == ['b'] and 'restored again: b: the LR image has changed\n' in log(tmp_path)
 
 
 def test_another_content_of_a_kernel_file(options, run_again, tmp_path, benchmark, tested):
@@ -204,7 +204,7 @@ def test_differences():
     assert differences(old, old | {'figures': 'g'}) == []
     new = {'options': {'scale': 2, 'network_k': {'type': 'B'}}, 'version': '1', 'input': 'j', 'figures': 'f'}
     assert differences(old, new) == [
-        'the LR image is another',
+        'the LR image has changed',
         'network_k: type: A before, B now',
         'network_k: x: 1 before, None now',
     ]

@@ -58,4 +58,4 @@ def test_tensorboard_that_is_not_there_is_told_before_the_training(run_train, ca
     options = {'name': 'x', 'model_type': 'SRModel', 'num_gpu': 0, 'datasets': {}, 'path': {}}
     assert run_train(options | {'logger': {'use_tb_logger': True}}) == 2
     (line,) = capsys.readouterr().err.splitlines()
-    assert 'use_tb_logger: True is not possible: pip install tensorboard first' in line
+    assert 'use_tb_logger: True needs tensorboard: pip install tensorboard' in line

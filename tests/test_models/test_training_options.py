@@ -142,7 +142,7 @@ SPOILED = [
     (DENOISER, '  train:\n    name', '  val_2:\n    name', 'datasets: train: missing; found: val_2, val'),
     (DENOISER, 'PhotoCropData', 'PhotoCopData', 'datasets: train: type: PhotoCopDataset is unknown, did you mean Pho'),
     (DENOISER, 'scale: 1', 'scale: 0', 'scale: 0 is not allowed: input should be greater than 0'),
-    (DENOISER, 'num_gpu: 0', 'num_gpu: 99', 'num_gpu: 99 is not possible'),
+    (DENOISER, 'num_gpu: 0', 'num_gpu: 99', 'num_gpu: 99 is not allowed'),
     (FLOW, 'scale: 2', 'scale: 1', 'scale: 1 is not allowed: input should be 2, 3'),
     (FLOW, '  total_iter', '  ema_decay: 0.9\n  total_iter', 'train:ema_decay: 0.9 is not allowed: input should be l'),
     (FLOW, '  total_iter', '  pixel_opt: {type: L1Loss}\n  total_iter', 'train:pixel_opt: unknown key'),

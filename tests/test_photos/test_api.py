@@ -130,7 +130,7 @@ def test_a_kernel_file_is_taken_for_the_blur(tmp_path, rng):
         (
             np.zeros((20, 20)),
             {'device': 'cuda:99'},
-            'device: cuda:99 is not possible on this machine; allowed: auto, cpu',
+            'device: cuda:99 is not available on this machine; allowed: auto, cpu',
         ),
         (np.zeros((20, 20)), {'tile': 10}, 'tile: 10 is not allowed; allowed: auto, or a number of at least 128'),
         (

@@ -134,7 +134,7 @@ def test_json_has_a_line_for_each_image_and_quiet_has_none(photos, options, tmp_
     [
         (['--kernel', 'line'], 'kernel: line is not possible with diff-dkp; allowed: gaussian, motion, free'),
         (['--noise', 'much'], "noise: 'much' is not allowed"),
-        (['--device', 'cuda:77'], 'device: cuda:77 is not possible'),
+        (['--device', 'cuda:77'], 'device: cuda:77 is not available'),
         (['--tile', '12'], 'tile: 12 is not allowed'),
         (['--opt', 'OPT', '--method', 'dip-dkp'], '--method: not allowed together with --opt'),
         (['--opt', 'missing.yml'], 'missing.yml: No such file'),

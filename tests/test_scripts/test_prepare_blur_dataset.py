@@ -44,7 +44,7 @@ def test_verification_needs_the_manifest_alone(run_script, hr, tmp_path):
     )
     (out / 'LR/extra.png').touch()
     status, text, error = run_script('prepare_blur_dataset', *arguments, '--verify')
-    assert (status, text, error) == (1, f'{out}/LR/extra.png: is not in the manifest\n', '')
+    assert (status, text, error) == (1, f'{out}/LR/extra.png: not in the manifest\n', '')
 
 
 @pytest.mark.parametrize(

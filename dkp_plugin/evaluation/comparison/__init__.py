@@ -1,1 +1,1 @@
-"""One report from the results of several option files: what ``scripts/compare.py`` runs."""
+"""Comparison of several option files in one report, for ``scripts/compare.py``."""

@@ -1,4 +1,4 @@
-"""The row that stands in every table: bicubic enlargement of the same LR images."""
+"""The baseline of every table: bicubic enlargement of the same LR images."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -22,14 +22,14 @@ def enlarge(data_set: DataSet, lq: Tensor) -> Tensor:
     """Enlarge an LR image bicubically on the HR grid of its data set.
 
     Args:
-        data_set: Has the scale, one of ``SCALES``, and the convention; ``aligned`` if it does not say.
+        data_set: Provides the scale, one of ``SCALES``, and the convention; ``aligned`` if it is unknown.
         lq: (1, C, h, w) in [0, 1].
 
     Returns:
         (1, C, s h, s w) in [0, 1].
 
     Raises:
-        ImageError: for an image that is too small for the scale.
+        ImageError: if the image is too small for the scale.
     """
     options = {
         'name': METHOD,
@@ -49,11 +49,11 @@ def bicubic_result(data_set: DataSet, metrics: Mapping[str, Mapping[str, Any]]) 
     """Measure bicubic enlargement.
 
     Args:
-        data_set: Its images are enlarged, other than those that cannot be read; none if the scale is not in ``SCALES``.
-        metrics: Metric options by name; those that need a kernel have no figure.
+        data_set: Provides the images; unreadable ones are skipped, and all if the scale is not in ``SCALES``.
+        metrics: Metric options by name; metrics that need a kernel have no value.
 
     Returns:
-        Records by image, as those of a run that is named ``METHOD`` and has no option file.
+        Records by image, like those of a run named ``METHOD`` without an option file.
     """
     options = {'name': METHOD, 'network_g': {'type': 'Bicubic'}, 'val': {'metrics': dict(metrics)}}
     result = Result(Run(Path(), OptionFile(options), METHOD), [data_set], {data_set.name: {}})

@@ -1,4 +1,4 @@
-"""Figures against iterations and seconds, for the runs that kept them (``val: curve_freq``), as charts."""
+"""Charts of metrics over iterations and seconds, for runs that recorded them (``val: curve_freq``)."""
 
 import json
 import math
@@ -10,7 +10,7 @@ from dkp_plugin.evaluation.comparison.table import Table
 
 Row = Mapping[str, float]
 WIDTH, HEIGHT = 320, 180  # of the plot inside a chart, in pixels
-COLUMNS = ('psnr', 'kernel_psnr')  # metrics that are drawn, where the option files have them
+COLUMNS = ('psnr', 'kernel_psnr')  # metrics to draw, if the option files have them
 NUM_TICKS = 5
 
 
@@ -20,7 +20,7 @@ class Line:
 
     Args:
         method: Its name.
-        index: Its place among the methods of the table, from 0, which gives the line its colour in every chart.
+        index: Index of the method in the table, counted from 0; it sets the colour of the line in every chart.
         points: ``x,y`` pairs for an SVG polyline in a box of ``WIDTH`` x ``HEIGHT``.
     """
 
@@ -31,13 +31,13 @@ class Line:
 
 @dataclass(frozen=True)
 class Chart:
-    """A metric against iterations or seconds.
+    """A metric over iterations or seconds.
 
     Args:
         column: The metric.
         against: ``iteration`` or ``seconds``.
-        lines: One for each method that has the figures.
-        x_ticks, y_ticks: Label and place of the ticks; places from the left and from the top of the box.
+        lines: One line for each method with recorded values.
+        x_ticks, y_ticks: Label and position of the ticks; positions from the left and the top of the box.
     """
 
     column: str
@@ -51,10 +51,10 @@ def mean_rows(images: Sequence[Sequence[Row]]) -> list[dict[str, float]]:
     """Average the rows of several images.
 
     Args:
-        images: The rows of each image: ``iteration``, ``seconds`` and metrics, None for what is not finite.
+        images: The rows of each image: ``iteration``, ``seconds`` and metrics, None for values that are not finite.
 
     Returns:
-        A row for each iteration that all images have, with the means of what all of them have there.
+        A row for each iteration that all images share, with the means of the values that all of them have.
     """
     by_iteration = [{row['iteration']: row for row in rows} for rows in images]
     common = set.intersection(*map(set, by_iteration)) if by_iteration else set()
@@ -67,7 +67,7 @@ def mean_rows(images: Sequence[Sequence[Row]]) -> list[dict[str, float]]:
 
 
 def read_progress(table: Table) -> dict[str, list[dict[str, float]]]:
-    """Means over the images and seeds of each method that kept its progress, by the method's name."""
+    """Means over the images and seeds of each method with recorded progress, by method name."""
     images: dict[str, list[Sequence[Row]]] = {}
     for result, name in table.results:
         for image in result.records[name]:
@@ -81,7 +81,7 @@ def _read_rows(path: Path) -> Sequence[Row]:
     try:
         rows = json.loads(path.read_text(encoding='utf-8'))
         return [row for row in rows if {'iteration', 'seconds'} <= row.keys()]
-    except (OSError, ValueError, TypeError, AttributeError):  # not kept, or deleted, or cut off in the middle
+    except (OSError, ValueError, TypeError, AttributeError):  # not recorded, deleted or truncated
         return []
 
 
@@ -94,7 +94,7 @@ def ticks(low: float, high: float) -> list[float]:
 
 
 def make_charts(table: Table) -> list[Chart]:
-    """Draw every metric of ``COLUMNS`` against iterations and against seconds, as far as there are figures."""
+    """Draw every available metric of ``COLUMNS`` over iterations and over seconds."""
     progress = read_progress(table)
     order = {row.method: index for index, row in enumerate(table.rows)}
     charts = []

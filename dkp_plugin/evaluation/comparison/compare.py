@@ -25,17 +25,17 @@ def compare(
     Args:
         files: The option files.
         out: Folder of the report.
-        seeds: Each file runs once with each; none: once, with its own.
-        num_pictures: Images of each data set that the report shows.
-        start: Makes the results of a run; returns None or why it failed.
-        only: Names of the data sets that are compared; none: all that are there.
+        seeds: Each file runs once with each seed; empty: once, with its own seed.
+        num_pictures: Number of images of each data set in the report.
+        start: Runs an option file; returns None or the reason of a failure.
+        only: Names of the data sets to compare; empty: all available ones.
 
     Returns:
-        What failed, one line each; the report is made of the others.
+        Failures, one line each; the report contains the other results.
 
     Raises:
-        UserError: for files that cannot be run or compared, before the first of them runs, and for old results that
-            were measured by another protocol.
+        UserError: if a file cannot be run or compared, before the first run starts, or if existing results use another
+            protocol.
         OSError: if the folder cannot be written.
     """
     check_template_engine()

@@ -1,4 +1,4 @@
-"""How many parameters a method has, and what a step of it costs."""
+"""Parameters of a method, and the cost of one step."""
 
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -25,11 +25,11 @@ FLOPS_NOTE = (
 
 @dataclass(frozen=True)
 class Complexity:
-    """What a method costs.
+    """The complexity of a method.
 
     Args:
-        num_parameters: Of all its networks, whether trained before or on each image; None where unknown.
-        flops: Multiply-adds of the forward passes in its first step; None where unknown.
+        num_parameters: Parameters of all networks, trained in advance or on each image; None if unknown.
+        flops: Multiply-adds of the forward passes in the first step; None if unknown.
     """
 
     num_parameters: int | None = None
@@ -57,7 +57,7 @@ def measure_complexity(options: Mapping[str, Any]) -> Complexity:
         lq = torch.full((1, 3, PROBE_SIZE // scale, PROBE_SIZE // scale), 0.5)
         if estimator.needs_truth:
             estimator.take_truth(torch.ones(1, 1, 1, 1))
-        for network in networks:  # they build their networks for the image at hand
+        for network in networks:  # they build their networks for the current image
             network.reset(lq, plan.degradation, torch.Generator().manual_seed(0))
         flops = count_flops(lambda: _take_step(estimator, restorer))
     except (UserError, ValueError):
@@ -66,12 +66,12 @@ def measure_complexity(options: Mapping[str, Any]) -> Complexity:
 
 
 def _measure_network(network: nn.Module, scale: int) -> Complexity:
-    """Count the parameters of one of BasicSR's networks, and what it costs to enlarge an image with it."""
+    """Count the parameters of one of BasicSR's networks and the multiply-adds of enlarging an image."""
     lq = torch.full((1, 3, PROBE_SIZE // scale, PROBE_SIZE // scale), 0.5)
     num_parameters = sum(parameter.numel() for parameter in network.parameters())
     try:
         return Complexity(num_parameters, count_flops(lambda: network.eval()(lq)))
-    except (RuntimeError, ValueError, TypeError):  # a network of other inputs
+    except (RuntimeError, ValueError, TypeError):  # a network with other inputs
         return Complexity(num_parameters)
 
 
@@ -83,10 +83,10 @@ def _take_step(estimator: KernelEstimator, restorer: Restorer) -> None:
 
 
 def count_flops(work: Callable[[], object]) -> int:
-    """Count the multiply-adds of every network that is called, forward, by MMEngine's analysis.
+    """Count the multiply-adds of all forward calls of networks, with MMEngine's analysis.
 
     Args:
-        work: Calls networks, by their ``forward``. What it does outside them is not counted.
+        work: Calls the ``forward`` of networks; operations outside networks are not counted.
     """
     calls: list[tuple[nn.Module, tuple[Any, ...]]] = []
     with _outermost_calls(calls):
@@ -96,7 +96,7 @@ def count_flops(work: Callable[[], object]) -> int:
 
 @contextmanager
 def _outermost_calls(calls: list[tuple[nn.Module, tuple[Any, ...]]]) -> Iterator[None]:
-    """Note every call of a network that does not come from within another one, other than of our own methods."""
+    """Record every outermost call of a network, except calls of estimators and restorers."""
     depth = 0
 
     def enter(module: nn.Module, inputs: tuple[Any, ...]) -> None:
@@ -120,7 +120,7 @@ def _outermost_calls(calls: list[tuple[nn.Module, tuple[Any, ...]]]) -> Iterator
 
 
 class _OnTensors(nn.Module):
-    """A call of a network as a function of its tensors alone, which is what can be traced."""
+    """A call of a network as a function of only its tensors, so that it can be traced."""
 
     def __init__(self, module: nn.Module, inputs: tuple[Any, ...]) -> None:
         super().__init__()

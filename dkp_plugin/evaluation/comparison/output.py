@@ -37,7 +37,7 @@ def heading(column: str) -> str:
 
 
 def format_number(column: str, value: float | None) -> str:
-    """Write a figure with the digits that its metric deserves; a dash for none, ``exact`` for an infinite PSNR."""
+    """Format a value with the digits of its metric; a dash if missing, ``exact`` for an infinite PSNR."""
     if value is None:
         return '–'
     if math.isinf(value):
@@ -47,7 +47,7 @@ def format_number(column: str, value: float | None) -> str:
 
 
 def format_figure(column: str, figure: Figure | None) -> str:
-    """Write a mean and, where there are several seeds, its spread."""
+    """Format a mean and, for several seeds, its spread."""
     if figure is None:
         return '–'
     text = format_number(column, figure.mean)
@@ -55,13 +55,13 @@ def format_figure(column: str, figure: Figure | None) -> str:
 
 
 def format_complexity(complexity: Complexity) -> tuple[str, str]:
-    """Write a number of parameters in millions, and one of FLOPs in thousands of millions."""
+    """Format parameters in millions and FLOPs in billions."""
     counts = (complexity.num_parameters, 1e6, 'M'), (complexity.flops, 1e9, 'G')
     return tuple('–' if count is None else f'{count / unit:.2f} {name}' for count, unit, name in counts)
 
 
 def describe_protocol(results: Sequence[Result]) -> str:
-    """One sentence on how the figures were measured."""
+    """Describe the measurement protocol in one sentence."""
     merged = _merged_protocol(results)
     metrics = '; '.join(
         f'{heading(name)}: channel {metric["channel"]}, border {metric["border"]}'
@@ -72,18 +72,18 @@ def describe_protocol(results: Sequence[Result]) -> str:
 
 
 def _merged_protocol(results: Sequence[Result]) -> dict[str, Any]:
-    """The protocol that all runs share, with the metrics of every one of them."""
+    """The common protocol of all runs, with the metrics of all of them."""
     return protocol({name: metric for result in results for name, metric in result.run.metrics.items()})
 
 
 def write_comparison(out: Path, results: Sequence[Result], tables: Sequence[Table], num_pictures: int) -> None:
-    """Write ``report.html``, ``report.md``, ``report.json`` and ``report.csv``, each as a whole or not at all.
+    """Write ``report.html``, ``report.md``, ``report.json`` and ``report.csv``, each atomically.
 
     Args:
-        out: Folder, made where it is missing.
-        results: What is known of each run.
-        tables: Of the same results.
-        num_pictures: Images of each data set that are shown.
+        out: Output folder; created if missing.
+        results: Results of each run.
+        tables: Tables of the same results.
+        num_pictures: Number of images shown for each data set.
     """
     write_json(out / 'report.json', report_content(results, tables))
     write_bytes(out / 'report.csv', render_csv(tables).encode(errors='backslashreplace'))
@@ -92,12 +92,12 @@ def write_comparison(out: Path, results: Sequence[Result], tables: Sequence[Tabl
 
 
 def failures(results: Sequence[Result]) -> list[str]:
-    """What went wrong, one line each."""
+    """Failures, one line each."""
     return [' '.join(line.split()) for result in results for line in result.failures]
 
 
 def report_content(results: Sequence[Result], tables: Sequence[Table]) -> dict[str, Any]:
-    """What ``report.json`` holds: tables, progress, rows of images, protocol, versions, failures."""
+    """Content of ``report.json``: tables, progress, rows of images, protocol, versions, failures."""
     return {
         'protocol': _merged_protocol(results),
         'tables': [
@@ -134,7 +134,7 @@ def _row_content(row: Row) -> dict[str, Any]:
 
 
 def render_csv(tables: Sequence[Table]) -> str:
-    """One line for each image and run; an empty field where there is no figure."""
+    """One line for each image and run; missing values are empty fields."""
     rows = image_rows(tables)
     buffer = io.StringIO()
     first = ('data_set', 'method', 'seed', 'oracle', 'image')
@@ -203,12 +203,12 @@ def _markdown_table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> list[
 
 
 def _escape(text: str) -> str:
-    """Keep a name from being taken for Markdown or HTML."""
+    """Escape a name for Markdown and HTML."""
     return text.replace('\\', '\\\\').replace('|', '\\|').replace('<', '&lt;').replace('\n', ' ')
 
 
 def render_html(results: Sequence[Result], tables: Sequence[Table], num_pictures: int) -> bytes:
-    """The report as one page that needs nothing beside it."""
+    """The report as one self-contained page."""
     images = [
         sorted(image_rows([table]), key=lambda row, table=table: table.data_set.images.index(row['image']))
         for table in tables

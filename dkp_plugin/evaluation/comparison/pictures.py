@@ -1,4 +1,4 @@
-"""What a comparison shows beside its figures: crops, kernels and curves, each small enough to stand in one file."""
+"""Crops, kernels and curves of a comparison, small enough to embed in one file."""
 
 import json
 from collections.abc import Mapping, Sequence
@@ -24,15 +24,15 @@ CROP = 128  # pixels
 
 @dataclass(frozen=True)
 class Cell:
-    """One method, or the truth, on one image.
+    """A method or the ground truth on one image.
 
     Args:
         title: Method, HR image or LR image.
-        crop: Centre crop as a data URI; None where there is no image.
-        kernel: Kernel as a data URI; None where there is none.
-        figures: Those of the image; empty for the truth.
+        crop: Centre crop as a data URI; None without an image.
+        kernel: Kernel as a data URI; None without a kernel.
+        figures: Metrics of the image; empty for the ground truth.
         is_oracle: Whether the true kernel was given.
-        curves: Of the losses.
+        curves: Loss curves.
     """
 
     title: str
@@ -44,12 +44,12 @@ class Cell:
 
 
 def page_crop(image: np.ndarray, size: int = CROP, step: int = 1) -> np.ndarray:
-    """Cut the centre out of an image.
+    """Crop the centre of an image.
 
     Args:
         image: (H, W) or (H, W, C).
-        size: Side of the crop; less where the image is smaller.
-        step: The corner is a multiple of it, so that crops of LR and HR image show the same.
+        size: Side of the crop; smaller images are not cropped.
+        step: The corner is a multiple of it, so that LR and HR crops show the same content.
 
     Returns:
         (h, w) or (h, w, C), h and w at most ``size``.
@@ -59,14 +59,14 @@ def page_crop(image: np.ndarray, size: int = CROP, step: int = 1) -> np.ndarray:
 
 
 def gallery(table: Table, num_images: int) -> dict[str, list[Cell]]:
-    """Cells of the first images of a table: the truth, the LR image, then the first seed of each method.
+    """Cells of the first images of a table: the ground truth, the LR image, then the first seed of each method.
 
     Args:
         table: The table.
-        num_images: At most so many images.
+        num_images: Maximum number of images.
 
     Returns:
-        Cells by the image's name.
+        Cells by image name.
     """
     members = {}
     for result, name in table.results:
@@ -84,7 +84,7 @@ def gallery(table: Table, num_images: int) -> dict[str, list[Cell]]:
 
 
 def _truth_cells(table: Table, index: int) -> tuple[list[Cell], Tensor | None]:
-    """HR and LR image with the true kernel, as far as they are known; and that kernel, (1, 1, K, K)."""
+    """HR image, LR image and true kernel if known; and this kernel, (1, 1, K, K)."""
     scale = table.data_set.scale
     try:
         item = table.data_set.data[index]
@@ -101,7 +101,7 @@ def _truth_cells(table: Table, index: int) -> tuple[list[Cell], Tensor | None]:
 
 
 def _result_cell(result: Result, data_set: str, image: str, true_kernel: Tensor | None) -> Cell:
-    """What a run made of an image; the colours of its kernel are those of the true one."""
+    """The result of a run for an image; the kernel has the colour scale of the true one."""
     run, record = result.run, result.records[data_set].get(image, {})
     crop = kernel_uri = None
     curves = []
@@ -116,7 +116,7 @@ def _result_cell(result: Result, data_set: str, image: str, true_kernel: Tensor 
 
 
 def _bicubic_cell(table: Table, index: int, result: Result) -> Cell:
-    """Bicubic enlargement, which no file holds."""
+    """Bicubic enlargement, computed here since no run saves it."""
     (data_set,), metrics = result.data_sets, result.run.metrics
     record = result.records[data_set.name].get(data_set.images[index])
     if record is None:
@@ -129,7 +129,7 @@ def _bicubic_cell(table: Table, index: int, result: Result) -> Cell:
 def _crop_of_file(path: Path, scale: int) -> str | None:
     try:
         image = decode_image(path.read_bytes(), str(path))
-    except (OSError, UserError):  # not saved, or deleted: the figures are there nevertheless
+    except (OSError, UserError):  # not saved or deleted; the metrics still exist
         return None
     return png_uri(page_crop(tensor2img(image), step=scale))
 

@@ -1,4 +1,4 @@
-"""Figures of the paper, to stand beside those measured here, marked as quoted."""
+"""Values quoted from the paper, for comparison with measured ones."""
 
 import functools
 from pathlib import Path
@@ -15,20 +15,20 @@ def _content() -> dict[str, Any]:
 
 
 def published_note() -> str:
-    """What has to be said beside every quoted figure."""
+    """Note for all quoted values."""
     return _content()['note']
 
 
 def published_figures(data_set: str, family: str | None, scale: int) -> dict[str, dict[str, float | None]]:
-    """Figures of the paper's tables for a data set.
+    """Values from the paper's tables for a data set.
 
     Args:
         data_set: Name, such as Set5.
-        family: Kernel family, gaussian or motion; None where it is not known.
-        scale: Scale factor; the tables are of scale 4.
+        family: Kernel family, gaussian or motion; None if unknown.
+        scale: Scale factor; the tables are for scale 4.
 
     Returns:
-        ``psnr`` in dB and ``ssim`` by method, None where not legible; empty where there are none.
+        ``psnr`` in dB and ``ssim`` by method, None if illegible; empty without quoted values.
     """
     content = _content()
     if family is None or scale != content['scale']:

@@ -1,4 +1,4 @@
-"""The results of runs: those that are there already, and how the others come about."""
+"""The results of runs: read existing ones and produce missing ones."""
 
 import json
 import subprocess
@@ -17,14 +17,14 @@ from dkp_plugin.host.errors import OptionError, UserError
 
 @dataclass
 class Result:
-    """What is known of a run.
+    """The results of a run.
 
     Args:
         run: The run.
         data_sets: Its data sets.
-        records: For each of them, by its name, the record of each image by the image's name; without failed images.
-        versions: Of the packages that made the results.
-        failures: One line for each thing that went wrong.
+        records: Records by data set name and image name, without failed images.
+        versions: Versions of the packages that produced the results.
+        failures: Failures, one line each.
     """
 
     run: Run
@@ -35,10 +35,10 @@ class Result:
 
 
 def run_test(run: Run) -> str | None:
-    """Run ``python -m dkp_plugin.test`` in a process of its own; what it reports is passed on as it comes.
+    """Run ``python -m dkp_plugin.test`` in a separate process and forward its output.
 
     Returns:
-        None, or why it failed: the last line that it reported.
+        None, or the last line of its output if it failed.
     """
     command = [sys.executable, '-m', 'dkp_plugin.test', '-opt', str(run.file)]
     command += ['--only', *(str(block['name']) for block in run.options['datasets'].values())]
@@ -48,26 +48,26 @@ def run_test(run: Run) -> str | None:
     with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as process:
         for line in process.stderr:
             sys.stderr.write(line)
-            if line.strip() and '%|' not in line:  # a progress bar, which may be written after the reason
+            if line.strip() and '%|' not in line:  # skip a progress bar after the reason
                 last = line.strip()
     return None if process.returncode == 0 else f'exit status {process.returncode}: {last}'
 
 
 def obtain(result: Result, start: Callable[[Run], str | None] = run_test) -> Result:
-    """Take the results of a run that are there, complete and of these options and images; otherwise make them first.
+    """Read the results of a run; produce them first unless they are complete and match the options and images.
 
-    The test pipeline keeps what is finished and restores only what is missing or was made from something else. A model
-    that writes no records, such as BasicSR's own, leaves images; these are measured.
+    The test pipeline keeps finished images and restores only missing or outdated ones. Models that write no records,
+    such as BasicSR's own, leave images; these are measured here.
 
     Args:
-        result: The run and its data sets; the rest is filled in.
-        start: Makes the results; returns None or why it failed.
+        result: The run and its data sets; this function fills in the other fields.
+        start: Runs an option file; returns None or the reason of a failure.
 
     Returns:
-        The result; what went wrong is among its ``failures``.
+        The result; its ``failures`` list what failed.
 
     Raises:
-        OptionError: for results of these options that were measured by another protocol.
+        OptionError: if existing results of these options use another protocol.
     """
     run, reason = result.run, None
     if any(_is_incomplete(run, data_set) for data_set in result.data_sets):
@@ -85,7 +85,7 @@ def obtain(result: Result, start: Callable[[Run], str | None] = run_test) -> Res
             for record in content.get('images', [])
             if 'error' in record
         ]
-    if reason is not None and not result.failures:  # otherwise the images say more
+    if reason is not None and not result.failures:  # failures of images are more specific
         result.failures.append(f'{run.name}: {reason}')
     if not result.failures:
         result.failures += [
@@ -97,10 +97,10 @@ def obtain(result: Result, start: Callable[[Run], str | None] = run_test) -> Res
 
 
 def read_metrics(run: Run, data_set: str) -> dict[str, Any]:
-    """Read the metrics of a data set, by its name; empty where there are none, or those of other options.
+    """Read the metrics of a data set by name; empty if they do not exist or belong to other options.
 
     Raises:
-        OptionError: if they were measured by another protocol than the option file asks for.
+        OptionError: if their protocol differs from that of the option file.
     """
     path = run.folder / 'metrics' / f'{data_set}.json'
     try:
@@ -108,7 +108,7 @@ def read_metrics(run: Run, data_set: str) -> dict[str, Any]:
         if content['options_hash'] != options_hash(run.options, data_set):
             return {}
         differences = protocol_differences(content['protocol'], protocol(run.metrics))
-    except (OSError, ValueError, KeyError, TypeError):  # none, or cut off in the middle: to be made again
+    except (OSError, ValueError, KeyError, TypeError):  # missing or truncated
         return {}
     if differences:
         raise OptionError(f'{path}: its protocol differs from that of {run.file}: {"; ".join(differences)}')
@@ -122,7 +122,7 @@ def _good_records(content: Mapping[str, Any], data_set: DataSet) -> dict[str, di
 
 
 def _is_incomplete(run: Run, data_set: DataSet) -> bool:
-    """Whether an image or a metric is missing, or was made from something else than now."""
+    """Whether an image or a metric is missing or outdated."""
     content = read_metrics(run, data_set.name)
     if len(_good_records(content, data_set)) < len(data_set.images):
         return True
@@ -139,7 +139,7 @@ def _is_incomplete(run: Run, data_set: DataSet) -> bool:
 
 
 def protocol_differences(found: Mapping[str, Any], expected: Mapping[str, Any], where: str = '') -> list[str]:
-    """Compare two protocols; a metric that only one of them has is no difference.
+    """Compare two protocols; a metric that only one of them has does not count as a difference.
 
     Returns:
         A line for each difference: the key, the value found and the one expected.
@@ -158,10 +158,10 @@ def protocol_differences(found: Mapping[str, Any], expected: Mapping[str, Any], 
 
 
 def check_same_protocol(runs: Sequence[Run]) -> None:
-    """Refuse, before any work, runs whose figures could not stand in one table, and results of another protocol.
+    """Before any run, refuse runs whose metrics are not comparable, and results of another protocol.
 
     Raises:
-        OptionError: naming what differs.
+        OptionError: if they differ; the message names the differences.
     """
     for index, run in enumerate(runs):
         for other in runs[:index]:

@@ -1,4 +1,4 @@
-"""The runs of a comparison: option files that are read, checked, and whose data sets are opened."""
+"""The runs of a comparison: read and check option files and open their data sets."""
 
 import copy
 from collections.abc import Mapping, Sequence
@@ -32,9 +32,9 @@ class Run:
 
     Args:
         file: The option file.
-        content: Its content, with ``name`` and ``manual_seed`` of this run and without the data sets that are not run.
+        content: Its content, with the ``name`` and ``manual_seed`` of this run and without data sets that do not run.
         method: ``name`` in the option file, which the runs of several seeds share.
-        seed: Seed that replaces that of the option file; None: the file's own.
+        seed: Seed that overrides the option file; None: the seed of the file.
         skipped: One line for each data set that is skipped because its folder is missing.
     """
 
@@ -56,7 +56,7 @@ class Run:
 
     @property
     def folder(self) -> Path:
-        """Where BasicSR's test pipeline puts the results."""
+        """Results folder of BasicSR's test pipeline."""
         return Path('results', self.name)
 
     @property
@@ -66,7 +66,7 @@ class Run:
 
     @property
     def image_suffix(self) -> str:
-        """What follows the image's name in the name of a restored image."""
+        """Suffix of the image name in the file name of a restored image."""
         return (self.options.get('val') or {}).get('suffix') or self.name
 
 
@@ -75,11 +75,11 @@ class DataSet:
     """A data set of a run.
 
     Args:
-        name: As in the option file; results lie in folders of this name.
-        label: Tells data sets apart that share a name: scale, folder, how kernels were made.
-        family: Kernel family, where the options tell it: that of ``random_kernel``, or by the folder's name.
+        name: Name in the option file and of the results folders.
+        label: Distinguishes data sets with the same name, by scale, folder and source of the kernels.
+        family: Kernel family if known, from ``random_kernel`` or the name of the folder.
         scale: Scale factor.
-        convention: Where the LR pixels lie on the HR grid, a key of ``kernels.CONVENTIONS``; None: unknown.
+        convention: Position of the LR pixels on the HR grid, one of ``kernels.CONVENTIONS``; None: unknown.
         images: Names of the images.
         data: The data set itself; item n belongs to image n.
     """
@@ -98,11 +98,11 @@ def read_runs(files: Sequence[Path], seeds: Sequence[int] = (), only: Sequence[s
 
     Args:
         files: The option files.
-        seeds: Each file makes one run for each, named ``<name>_seed<seed>``; none: one run, as the file says.
-        only: Names of the data sets to run; none: all that are there.
+        seeds: One run for each file and seed, named ``<name>_seed<seed>``; empty: one run with the file's seed.
+        only: Names of the data sets to run; empty: all available ones.
 
     Raises:
-        OptionError: for a file that cannot be read or lacks a key, and for two files of one name.
+        OptionError: if a file cannot be read or lacks a key, or if two files have the same name.
     """
     runs: dict[str, Run] = {}
     for file in files:
@@ -127,7 +127,7 @@ def check_run(run: Run) -> list[DataSet]:
     """Check an option file as the test pipeline does, and open its data sets.
 
     Raises:
-        OptionError: for the first mistake, with its place.
+        OptionError: for the first invalid option; the message names its location.
     """
     arguments = parse_arguments(['-opt', str(run.file)])
     with run.content.naming_places():
@@ -164,7 +164,7 @@ def _open_data_set(opt: Mapping[str, Any], key: str) -> DataSet:
 
 
 def _origin(block: Mapping[str, Any]) -> str:
-    """Say where the LR images come from: their folder, or how they are made from the HR images."""
+    """Describe the source of the LR images: their folder, or their synthesis from the HR images."""
     random_kernel = block.get('random_kernel')
     if random_kernel is None:
         return str(block.get('dataroot_lq') or block.get('dataroot_gt'))
@@ -173,7 +173,7 @@ def _origin(block: Mapping[str, Any]) -> str:
 
 
 def _family(block: Mapping[str, Any]) -> str | None:
-    """The kernel family gaussian or motion, by ``random_kernel`` or the name of the folder, such as gaussian_x4."""
+    """The kernel family gaussian or motion, from ``random_kernel`` or the name of the folder, such as gaussian_x4."""
     random_kernel = block.get('random_kernel')
     text = (
         Path(str(block.get('dataroot_lq'))).parent.name

@@ -1,4 +1,4 @@
-"""BasicSR's own models in a comparison: they need no ``network_k``, and save images but no figures."""
+"""BasicSR's own models in a comparison; they need no ``network_k`` and save images but no metrics."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -27,7 +27,7 @@ def check_stock_model(opt: Mapping[str, Any]) -> None:
         opt: The options, completed as BasicSR's ``parse_options`` does.
 
     Raises:
-        OptionError: for the first mistake.
+        OptionError: for the first invalid option.
     """
     for key in ('scale', 'network_g'):
         if opt.get(key) is None:
@@ -65,7 +65,7 @@ def build_stock_network(block: Any) -> nn.Module:
         raise OptionError(f'network_g: type: {block["type"]} needs model_type: BlindSRModel')
     try:
         return constructor(**{key: value for key, value in block.items() if key != 'type'})
-    except Exception as error:  # constructors are anybody's code
+    except Exception as error:  # a constructor may raise anything
         raise OptionError(f'network_g: {type(error).__name__}: {error}') from None
 
 
@@ -73,10 +73,10 @@ def measure_saved_images(records: Records, dataset: Dataset, scale: int, suffix:
     """Measure the images that a model saved, and write their records.
 
     Args:
-        records: Records of the data set; they receive those of the images that were saved.
+        records: Records of the data set; the records of saved images are added to them.
         dataset: The data set, whose item n belongs to image n of the records.
         scale: Scale factor.
-        suffix: What follows the image's name in the name of its file.
+        suffix: Suffix of the image name in the file name.
     """
     provenance = Provenance(records.opt)
     for index, name in enumerate(records.image_names):
@@ -96,10 +96,10 @@ def measure_saved_images(records: Records, dataset: Dataset, scale: int, suffix:
 def _measure(
     path: Path, item: Mapping[str, Any], metrics: Mapping[str, Mapping[str, Any]], scale: int
 ) -> dict[str, float]:
-    """Calculate the metrics of a saved image.
+    """Compute the metrics of a saved image.
 
     Raises:
-        ImageError: for an image that cannot be read or is not of the expected size.
+        ImageError: if the image cannot be read or has an unexpected size.
     """
     result = decode_image(path.read_bytes(), str(path))[None]
     width, height = (scale * side for side in (item['lq'].shape[-1], item['lq'].shape[-2]))

@@ -18,10 +18,10 @@ VariantName = Annotated[str, Field(pattern=r'^[\w.+-]+$')]  # it becomes part of
 
 
 class SuiteEntry(BaseModel):
-    """An option file, as it is or, where there are variants, once for each of these.
+    """An option file, either unchanged or once for each of its variants.
 
-    ``only`` names the data sets to run, all of them if it is empty. ``variants`` maps a variant's name to what changes
-    in the option file; see :func:`merge_options`.
+    ``only`` names the data sets to run; empty: all. ``variants`` maps the name of a variant to changes of the
+    option file; see :func:`merge_options`.
     """
 
     model_config = ConfigDict(extra='forbid')
@@ -34,7 +34,7 @@ def read_suite(name: str) -> list[SuiteEntry]:
     """Read ``options/suites/<name>.yml``: a list ``option_files`` of file names and of blocks of a :class:`SuiteEntry`.
 
     Raises:
-        OptionError: if there is no such suite, or it is malformed.
+        OptionError: if the suite does not exist or is malformed.
     """
     path = SUITES_FOLDER / f'{name}.yml'
     if not path.is_file():
@@ -52,14 +52,14 @@ def read_suite(name: str) -> list[SuiteEntry]:
 
 
 def merge_options(options: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
-    """Change options key by key and block by block; a block that names a ``type`` replaces the one that is there.
+    """Change options key by key and block by block; a block with a ``type`` replaces the existing block.
 
     Args:
         options: Content of an option file.
-        changes: Of the same shape, with only what changes.
+        changes: Nested like ``options``, with only the changed keys.
 
     Returns:
-        The changed options; the arguments are left alone.
+        The changed options; the arguments are not modified.
     """
     merged = dict(copy.deepcopy(options))
     for key, value in changes.items():
@@ -75,13 +75,13 @@ def expand_suite(suite: Sequence[SuiteEntry], folder: Path) -> list[Path]:
     Args:
         suite: The suite.
         folder: Where they go, as ``<name>.yml``. The ``name`` of a variant is ``<name of the option file>_<variant>``;
-            an option file of which only some data sets are run keeps its name.
+            an option file with a selection of its data sets keeps its name.
 
     Returns:
         The option files of the suite, in its order.
 
     Raises:
-        OptionError: for an option file that cannot be used.
+        OptionError: if an option file cannot be used.
     """
     files = []
     for entry in suite:
@@ -102,6 +102,6 @@ def expand_suite(suite: Sequence[SuiteEntry], folder: Path) -> list[Path]:
 
 
 def option_files(suite: str | None, files: Sequence[Path], folder: Path) -> list[Path]:
-    """The option files of a suite, if one is named, and further ones, none of them twice; see :func:`expand_suite`."""
+    """The option files of a suite, if given, and further ones, without duplicates; see :func:`expand_suite`."""
     of_suite = expand_suite(read_suite(suite), folder) if suite else []
     return list(dict.fromkeys([*of_suite, *files]))

@@ -1,4 +1,4 @@
-"""The tables of a comparison: means with their spread over seeds, and the figures of each image."""
+"""The tables of a comparison: means with their spread over seeds, and the metrics of each image."""
 
 import math
 import statistics
@@ -18,7 +18,7 @@ ORACLE_NOTE = 'oracle: given the true kernel; an upper bound, not a method'
 
 @dataclass(frozen=True)
 class Figure:
-    """A mean over the images and, where there are several seeds, over those.
+    """A mean over the images and over the seeds.
 
     Args:
         mean: Mean over the seeds of the means over the images.
@@ -31,15 +31,15 @@ class Figure:
 
 @dataclass
 class Row:
-    """What a method reached on a data set.
+    """The results of a method on a data set.
 
     Args:
         method: ``name`` in the option file.
         parts: Types of estimator and restorer, and of the final restorer.
-        is_oracle: Whether it was given the true kernels.
-        num_images: Images with a result from every seed; the figures are of these.
-        seeds: Those that there are results of.
-        figures: By metric, in the order of the option file, then seconds and peak memory.
+        is_oracle: Whether it uses the true kernels.
+        num_images: Number of images with a result from every seed, over which the means are taken.
+        seeds: Seeds with results.
+        figures: Means by metric, in the order of the option file, then seconds and peak memory.
         complexity: Parameters and FLOPs.
         best: Metrics in which no other method of the table, apart from oracles, is better.
     """
@@ -60,7 +60,7 @@ class Table:
 
     Args:
         data_set: The data set, as the first of the runs opened it.
-        results: The runs on it, each with the name that the data set has there.
+        results: The runs on it, each with its name of the data set.
         rows: One for each method.
         published: Quoted figures, by method; see :func:`~dkp_plugin.evaluation.comparison.published.published_figures`.
     """
@@ -85,10 +85,10 @@ def ordered_columns(names: Iterable[str]) -> list[str]:
 
 
 def make_tables(results: Sequence[Result]) -> list[Table]:
-    """Put together what was measured on the same data, in the order of the runs; the last row is bicubic enlargement.
+    """Group results on the same data, in the order of the runs; the last row is bicubic enlargement.
 
     Args:
-        results: What is known of each run.
+        results: Results of each run.
     """
     groups: dict[str, tuple[DataSet, list[tuple[Result, str]]]] = {}
     for result in results:
@@ -117,7 +117,7 @@ def make_row(method: str, members: Sequence[tuple[Result, str]]) -> Row:
 
     Args:
         method: Its name.
-        members: The run of each seed, with the name of the data set there.
+        members: The run of each seed, with its name of the data set.
     """
     common = set.intersection(*(set(result.records[name]) for result, name in members))
     per_seed = [[result.records[name][image] for image in sorted(common)] for result, name in members]
@@ -141,31 +141,31 @@ def make_row(method: str, members: Sequence[tuple[Result, str]]) -> Row:
 
 
 def read_figure(record: Mapping[str, Any], key: str, metrics: Mapping[str, Mapping[str, Any]]) -> float | None:
-    """A figure of a record; None where there is none.
+    """A value of a record; None if it is missing.
 
-    The PSNR of what equals the truth, as the oracle's kernel does, is infinite, for which JSON has null.
+    The PSNR of a result that equals the ground truth, such as the oracle's kernel, is infinite; JSON stores it as null.
     """
     is_psnr = str(metrics.get(key, {}).get('type')).endswith('psnr')
     return math.inf if is_psnr and key in record and record[key] is None else record.get(key)
 
 
 def mean_figure(records: Sequence[Mapping[str, Any]], key: str, metrics: Mapping[str, Any]) -> float | None:
-    """Mean of a figure over the records in which it is finite; infinite where it is so in all that have it."""
+    """Mean over the records with a finite value; infinite if all values are infinite."""
     values = [value for record in records if (value := read_figure(record, key, metrics)) is not None]
     finite = [value for value in values if math.isfinite(value)]
-    # The peak is one of the process so far, so that its largest value says all.
+    # The peak is cumulative over the process, so the maximum is the overall peak.
     return (max if key == MEMORY else statistics.fmean)(finite or values) if values else None
 
 
 def describe_parts(options: Mapping[str, Any]) -> str:
-    """Name the types of estimator, restorer and final restorer, as far as there are any."""
+    """Name the types of the estimator, the restorer and the final restorer, if they exist."""
     parts = ' + '.join(str(options[key].get('type')) for key in ('network_k', 'network_g') if key in options)
     final = (options.get('restorer') or {}).get('final')
     return parts if final is None else f'{parts}, {final.get("type") if isinstance(final, Mapping) else final}'
 
 
 def lower_is_better(results: Iterable[Result]) -> set[str]:
-    """Metrics that are better where they are lower: as ``better`` says, and NIQE."""
+    """Metrics for which lower values are better: those with ``better: lower``, and NIQE."""
     return {
         name
         for result in results
@@ -178,9 +178,9 @@ def mark_best(rows: Sequence[Row], num_images: int, lower: set[str]) -> None:
     """Mark the best figures among methods that restored every image; oracles do not compete.
 
     Args:
-        rows: Of one data set; ``best`` is set.
-        num_images: Of the data set.
-        lower: Metrics that are better where they are lower.
+        rows: Rows of one data set; this function sets ``best``.
+        num_images: Number of images of the data set.
+        lower: Metrics for which lower values are better.
     """
     competing = [row for row in rows if not row.is_oracle and row.num_images == num_images]
     if len(competing) < 2:
