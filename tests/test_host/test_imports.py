@@ -10,6 +10,7 @@ import pytest
 from dkp_plugin.host.errors import OptionError
 from dkp_plugin.host.imports import import_custom
 from dkp_plugin.host.option_files import read_option_file
+from dkp_plugin.io.images import write_image
 
 ROOT = Path(__file__).parents[2]
 DELTA = """
@@ -73,17 +74,13 @@ def test_what_cannot_be_imported_is_one_line(text, message, tmp_path, monkeypatc
     assert str(error.value).startswith(f'a.yml:{line}: {message.removeprefix("line: ")}')
 
 
-def test_modules_of_the_current_folder_are_found_by_an_installed_command(tmp_path, photo):
-    from dkp_plugin.io.images import write_image
-
+def test_modules_of_the_current_folder_are_found_by_a_command_that_lies_elsewhere(tmp_path, photo, start_process):
     (tmp_path / 'my_project').mkdir()
     (tmp_path / 'my_project/delta.py').write_text(DELTA)
     (tmp_path / 'delta.yml').write_text(CHEAP)
     write_image(tmp_path / 'a.png', (photo[0] * 255).byte().permute(1, 2, 0).numpy())
-    (tmp_path / 'bin').mkdir()
-    (tmp_path / 'bin/dkp-restore').write_text('import sys, dkp_restore\nsys.exit(dkp_restore.main())')
-    done = run(tmp_path, 'bin/dkp-restore', 'a.png', '--opt', 'delta.yml')
-    assert done.returncode == 0, done.stderr
+    process = start_process('dkp_restore', 'a.png', '--opt', 'delta.yml', folder=tmp_path)
+    assert process.wait() == 0, process.read()
     assert (tmp_path / 'restored/a.png').is_file()
 
 

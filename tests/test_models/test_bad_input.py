@@ -98,13 +98,6 @@ def test_a_dataset_of_basicsr_refuses_its_options(options, run_test, benchmark, 
     assert len(error.splitlines()) == 1
 
 
-def test_no_write_permission(options, run_test, tmp_path, capsys):
-    (tmp_path / 'results').write_text('a file in the way: even root cannot write into it')
-    assert run_test(options) == 2
-    error = capsys.readouterr().err
-    assert error.startswith('error: ') and str(tmp_path / 'results') in error and len(error.splitlines()) == 1
-
-
 @pytest.mark.parametrize(
     ('content', 'message'),
     [

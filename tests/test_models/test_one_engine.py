@@ -21,14 +21,14 @@ METHODS = {
     'DIP': {
         'network_k': {'type': 'DKP', 'num_units': 10, 'warmup_iters': 2},
         'network_g': DIP,
-        'alternation': {'num_iter': 8, 'averaging': 0.5},
+        'alternation': {'num_iter': 5, 'averaging': 0.5},
         'early_stopping': {'method': 'emv', 'window': 2, 'min_iter': 2},
     },
     'final': {
         'network_k': {'type': 'DoubleDIP', 'num_units': 10},
         'network_g': DIP,
-        'alternation': {'num_iter': 5},
-        'restorer': {'final': DIP, 'num_iter': 4},
+        'alternation': {'num_iter': 3},
+        'restorer': {'final': DIP, 'num_iter': 2},
     },
 }
 NAMES = ('alpha', 'colour', 'compressed', 'gray', 'large')

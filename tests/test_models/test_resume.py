@@ -10,7 +10,6 @@ import pytest
 import yaml
 from basicsr.metrics import calculate_ssim
 
-from dkp_plugin.evaluation.provenance import differences, options_hash
 from dkp_plugin.host.interruption import GRACE
 from dkp_plugin.models.blind_sr_model import BlindSRModel
 
@@ -179,35 +178,6 @@ def test_unsaved_images_cannot_be_measured_again(options, run_again, tested, tmp
     options['val']['metrics']['lr'] = {'type': 'calculate_lr_psnr'}
     run_again(options)
     assert tested == ['a', 'b', 'c'] * 2 and 'no image was saved to be measured again' in log(tmp_path)
-
-
-def test_what_the_options_hash_depends_on(options, tmp_path):
-    weights = tmp_path / 'w.pth'
-    weights.write_bytes(b'1')
-    options['path'] = {'pretrain_network_g': str(weights)}
-    first = options_hash(options, 'Tiny')
-    completed = {**options, 'rank': 0, 'num_gpu': 4, 'name': 'x'}
-    completed['datasets'] = {'test_1': {**options['datasets']['test_1'], 'phase': 'test', 'scale': 2}}
-    assert options_hash(completed, 'Tiny') == first and len(first) == 16
-    weights.write_bytes(b'2')
-    assert options_hash(options, 'Tiny') != first
-    weights.write_bytes(b'1')
-    assert options_hash(options, 'Tiny') == first
-    options['datasets']['test_2'] = options['datasets']['test_1'] | {'name': 'Other'}
-    assert options_hash(options, 'Tiny') == first != options_hash(options, 'Other')
-    options['datasets']['test_1']['dataroot_lq'] = 'elsewhere'
-    assert options_hash(options, 'Tiny') != first
-
-
-def test_differences():
-    old = {'options': {'scale': 2, 'network_k': {'type': 'A', 'x': 1}}, 'version': '1', 'input': 'i', 'figures': 'f'}
-    assert differences(old, old | {'figures': 'g'}) == []
-    new = {'options': {'scale': 2, 'network_k': {'type': 'B'}}, 'version': '1', 'input': 'j', 'figures': 'f'}
-    assert differences(old, new) == [
-        'the LR image has changed',
-        'network_k: type: A before, B now',
-        'network_k: x: 1 before, None now',
-    ]
 
 
 # Real processes from here on.

@@ -118,6 +118,7 @@ def test_torchrun_and_a_failed_image_of_another_process(folder, benchmark):
     (benchmark / 'LR/b.png').write_bytes(b'no image')
     command = [sys.executable, '-m', 'torch.distributed.run', '--standalone', '--nproc_per_node=2']
     command += ['-m', 'dkp_plugin.test', '-opt', 'options.yml', '--launcher', 'pytorch']
+    command += ['--force_yml', 'alternation:num_iter=2']
     environment = os.environ | {'OMP_NUM_THREADS': '1', 'PYTHONWARNINGS': 'ignore'}
     done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, timeout=240)
     assert done.returncode == 1

@@ -8,17 +8,16 @@ import pytest
 import skimage.data
 import torch
 import torch.nn.functional as F
-import yaml
 from skimage.registration import phase_cross_correlation
 
 import dkp_plugin
-from dkp_plugin.engine.restoration import Observer, Restoration
+from dkp_plugin.engine.restoration import Observer
 from dkp_plugin.host.errors import KernelError, UserError
 from dkp_plugin.io.kernel_files import write_kernel
 from dkp_plugin.io.photo_files import write_photo
 from dkp_plugin.io.pixels import from_tensor, to_tensor
 from dkp_plugin.photos.api import PhotoRestorer
-from dkp_plugin.photos.presets import METHODS, PRESETS, Choices, make_options
+from dkp_plugin.photos.presets import Choices, make_options
 from dkp_plugin.physics.degradation import Degradation
 from dkp_plugin.physics.kernel_families import build_family
 
@@ -145,27 +144,6 @@ def test_mistakes_are_told_in_one_line(image, arguments, message):
     with pytest.raises(UserError, match=message) as caught:
         dkp_plugin.restore(image, **arguments)
     assert '\n' not in str(caught.value)
-
-
-def test_motion_kernels_are_sought_to_lower_noise_levels_in_every_preset():
-    for preset in PRESETS:
-        blocks = [make_options(Choices(kernel=kernel, preset=preset))['network_g'] for kernel in ('motion', 'gaussian')]
-        assert blocks[0] == blocks[1] | {'freeze_sigma': 0.06} and 'freeze_sigma' not in blocks[1]
-
-
-def test_preset_paper_is_the_option_file_of_the_best_figures():
-    opt = yaml.safe_load((Path(__file__).parents[2] / 'options/test/DiffDKP_best_gaussian_x4.yml').read_text('utf-8'))
-    defaults = {'prior': 'compact', 'precision': 'auto'}
-    assert opt['network_g'] == defaults | make_options(Choices(preset='paper'))['network_g']
-
-
-@pytest.mark.usefixtures('with_tiny_prior')
-@pytest.mark.parametrize('method', METHODS)
-def test_presets_and_families_are_valid_option_files(method):
-    for preset in PRESETS:
-        Restoration(make_options(Choices(method=method, preset=preset)))
-    for family in METHODS[method].families:
-        Restoration(make_options(Choices(method=method, kernel=family)))
 
 
 def test_tiles_of_a_prior_agree_with_the_whole():

@@ -202,7 +202,7 @@ def test_a_signal_stops_within_five_seconds(signum, status, photos, tmp_path, st
 
 def test_after_a_kill_the_rest_is_done_with_the_same_bytes(photos, tmp_path, start_process):
     options = tmp_path / 'short.yml'
-    options.write_text(LONG.replace('100000', '60'))
+    options.write_text(LONG.replace('100000', '30'))
     arguments = ['--opt', options, '--device', 'cpu']
     process = start_process('dkp_restore', photos, '-o', tmp_path / 'killed', *arguments)
     process.wait_until(lambda: list((tmp_path / 'killed').rglob('*.json')))
@@ -216,7 +216,7 @@ def test_after_a_kill_the_rest_is_done_with_the_same_bytes(photos, tmp_path, sta
 
 def test_an_image_that_was_interrupted_goes_on_from_its_last_state(photos, tmp_path, start_process):
     options = tmp_path / 'short.yml'
-    options.write_text(LONG.replace('100000', '100') + 'val: {checkpoint_freq: 10}\n')
+    options.write_text(LONG.replace('100000', '60') + 'val: {checkpoint_freq: 10}\n')
     arguments = [photos / 'a.png', '--opt', options, '--device', 'cpu']
     process = start_process('dkp_restore', *arguments, '-o', tmp_path / 'broken')
     process.wait_until(lambda: list((tmp_path / 'broken/.dkp').rglob('*.pt')))

@@ -38,3 +38,23 @@ def test_skipped_images_cost_no_time(monkeypatch, capsys):
 @pytest.mark.parametrize(('seconds', 'text'), [(4.4, '4 s'), (89, '89 s'), (600, '10 min'), (7200, '2.0 h')])
 def test_durations(seconds, text):
     assert format_seconds(seconds) == text
+
+
+def test_a_hidden_progress_says_nothing(capsys):
+    progress = Progress([100], is_shown=False)
+    progress.begin('a')
+    progress.step(1, 2)
+    progress.write('a line')
+    progress.close()
+    assert capsys.readouterr().err == ''
+
+
+def test_images_without_pixels_and_steps_that_are_not_begun_divide_by_nothing(monkeypatch, capsys):
+    now = 0.0
+    monkeypatch.setattr('dkp_plugin.photos.progress.time.monotonic', lambda: now)
+    progress = Progress([0], is_shown=True)  # an image that cannot be read has no size
+    progress.begin('bad')
+    now = 20.0
+    progress.step(0, 5)
+    progress.close()
+    assert '1/1 bad: step 0 of 5, 0 % of all, about 0 s left' in capsys.readouterr().err

@@ -1,6 +1,5 @@
-"""``val: {curve_freq: n}``: the figures of every n-th iteration."""
+"""Figures of what a run reached along the way."""
 
-import json
 import time
 
 import numpy as np
@@ -40,25 +39,13 @@ def test_without_a_truth_there_are_no_figures_of_it():
     assert row.keys() == {'iteration', 'seconds', 'lr_psnr'}
 
 
-def test_the_last_row_is_the_result_and_the_result_is_what_it_was_without(options, run_test, tmp_path):
-    def image():
-        return (tmp_path / 'results/tiny/visualization/Tiny/a_tiny.png').read_bytes()
-
-    assert run_test(options) == 0
-    without = image()
-    assert not (tmp_path / 'results/tiny/progress').exists()
-    options['val']['curve_freq'] = 4
-    assert run_test(options) == 0
-    assert image() == without
-    rows = json.loads((tmp_path / 'results/tiny/progress/Tiny/a.json').read_text())
-    record = json.loads((tmp_path / 'results/tiny/metrics/Tiny.json').read_text())['images'][0]
-    assert [row['iteration'] for row in rows] == [4, 8, 12]
-    for name in ('psnr', 'kernel_psnr', 'lr_psnr'):
-        assert rows[-1][name] == pytest.approx(record[name])
-    assert rows[0]['psnr'] != rows[1]['psnr'] and rows[-1]['seconds'] <= record['seconds']
-
-
-def test_negative_frequencies_are_refused(options, run_test, capsys):
-    options['val']['curve_freq'] = -1
-    assert run_test(options) == 2
-    assert 'val:curve_freq: -1 is not allowed: input should be greater than or equal to 0' in capsys.readouterr().err
+def test_images_are_kept_in_8_bits_and_apart_from_what_follows():
+    trajectory = Trajectory(freq=0, clock=lambda: 1.5)
+    assert not any(trajectory.is_due(n) for n in range(1, 10))
+    x = torch.tensor([-0.1, 0.4999 / 255, 0.5001 / 255, 1.2]).view(1, 1, 2, 2).requires_grad_()
+    trajectory.keep(3, x, torch.ones(1, 1, 1, 1, dtype=torch.float64))
+    x.data.zero_()
+    ((iteration, seconds, kept, kernel),) = trajectory.kept
+    assert (iteration, seconds) == (3, 1.5)
+    assert kept.dtype == torch.uint8 and kept.flatten().tolist() == [0, 0, 1, 255]
+    assert kernel.dtype == torch.float32 and not kept.requires_grad

@@ -1,0 +1,136 @@
+"""What can be chosen becomes an option file; what of an option file is of use for photographs is taken."""
+
+import copy
+from pathlib import Path
+
+import pytest
+import yaml
+from pydantic import ValidationError
+
+from dkp_plugin.engine.restoration import Restoration
+from dkp_plugin.host.errors import OptionError
+from dkp_plugin.photos.presets import METHODS, PRESETS, Choices, make_options, take_options
+
+
+def test_motion_kernels_are_sought_to_lower_noise_levels_in_every_preset():
+    for preset in PRESETS:
+        blocks = [make_options(Choices(kernel=kernel, preset=preset))['network_g'] for kernel in ('motion', 'gaussian')]
+        assert blocks[0] == blocks[1] | {'freeze_sigma': 0.06} and 'freeze_sigma' not in blocks[1]
+
+
+def test_preset_paper_is_the_option_file_of_the_best_figures():
+    opt = yaml.safe_load((Path(__file__).parents[2] / 'options/test/DiffDKP_best_gaussian_x4.yml').read_text('utf-8'))
+    defaults = {'prior': 'compact', 'precision': 'auto'}
+    assert opt['network_g'] == defaults | make_options(Choices(preset='paper'))['network_g']
+
+
+@pytest.mark.usefixtures('with_tiny_prior')
+@pytest.mark.parametrize('method', METHODS)
+def test_presets_and_families_are_valid_option_files(method):
+    for preset in PRESETS:
+        Restoration(make_options(Choices(method=method, preset=preset)))
+    for family in METHODS[method].families:
+        Restoration(make_options(Choices(method=method, kernel=family)))
+
+
+def test_choices_arrive_in_the_option_file():
+    choices = Choices(scale=3, noise=2.5, seed=7, convention='released', method='dip-dkp', kernel='free', preset='fast')
+    opt = make_options(choices)
+    assert (opt['scale'], opt['manual_seed'], opt['model_type']) == (3, 7, 'BlindSRModel')
+    assert opt['degradation'] == {'convention': 'released', 'noise': 2.5}
+    assert opt['network_k'] == {'type': 'DKP', 'kernel_family': 'free'}
+    assert opt['network_g'] == {'type': 'DIP'} and opt['alternation'] == {'num_iter': 500, 'averaging': 0.95}
+
+
+def test_presets_are_not_changed_by_what_is_made_of_them():
+    before = copy.deepcopy(METHODS)
+    opt = make_options(Choices(kernel='motion'))
+    opt['network_g']['num_steps'] = opt['network_k']['num_samples'] = 1
+    assert before == METHODS
+
+
+@pytest.mark.parametrize('name', ['blur.mat', 'blur.NPY', 'a folder/k.npy'])
+@pytest.mark.parametrize('method', METHODS)
+def test_a_kernel_file_is_taken_by_every_method(method, name):
+    network_k = make_options(Choices(method=method, kernel=name))['network_k']
+    assert network_k == {'type': 'FixedKernel', 'source': name}
+
+
+@pytest.mark.parametrize(
+    ('method', 'kernel', 'allowed'),
+    [
+        ('diff-dkp', 'line', 'gaussian, motion, free, or a file .mat or .npy'),
+        ('dip-fkp', 'free', 'gaussian, motion, or a file .mat or .npy'),
+        ('kernelgan-zssr', 'gaussian', 'free, or a file .mat or .npy'),
+        ('bsrdm', 'k.png', 'gaussian, or a file .mat or .npy'),
+    ],
+)
+def test_a_kernel_that_the_method_does_not_know_is_refused(method, kernel, allowed):
+    with pytest.raises(OptionError) as error:
+        make_options(Choices(method=method, kernel=kernel))
+    assert str(error.value) == f'kernel: {kernel} is not possible with {method}; allowed: {allowed}'
+
+
+@pytest.mark.parametrize(
+    'choice', [{'scale': 5}, {'method': 'dkp'}, {'noise': -1}, {'noise': 'much'}, {'preset': 'slow'}, {'sclae': 2}]
+)
+def test_choices_that_there_are_not(choice):
+    with pytest.raises(ValidationError):
+        Choices(**choice)
+
+
+FILE = {
+    'name': 'x',
+    'model_type': 'BlindSRModel',
+    'scale': 4,
+    'num_gpu': 2,
+    'manual_seed': 3,
+    'datasets': {'test_1': {'name': 'Set5'}},
+    'degradation': {'noise': 1, 'border': 'periodic'},
+    'network_k': {'type': 'DKP'},
+    'network_g': {'type': 'DIP'},
+    'path': {'pretrain_network_g': 'w.pth', 'results_root': '/elsewhere'},
+    'val': {'save_img': False, 'suffix': 'x', 'checkpoint_freq': 9, 'metrics': {}},
+}
+
+
+def test_what_is_of_no_use_for_photographs_is_left_out():
+    before = copy.deepcopy(FILE)
+    taken = take_options(FILE, {})
+    assert taken == {
+        'name': 'photographs',
+        'model_type': 'BlindSRModel',
+        'scale': 4,
+        'num_gpu': 0,
+        'manual_seed': 3,
+        'datasets': {},
+        'degradation': {'noise': 1, 'border': 'periodic'},
+        'network_k': {'type': 'DKP'},
+        'network_g': {'type': 'DIP'},
+        'path': {'pretrain_network_g': 'w.pth'},
+        'val': {'checkpoint_freq': 9},
+    }
+    assert before == FILE
+
+
+def test_choices_beside_a_file_change_it():
+    taken = take_options(FILE, {'scale': 2, 'seed': 5, 'noise': 0, 'convention': 'released'})
+    assert (taken['scale'], taken['manual_seed']) == (2, 5)
+    assert taken['degradation'] == {'noise': 0, 'border': 'periodic', 'convention': 'released'}
+    bare = take_options({'scale': 2}, {})
+    assert bare['degradation'] == bare['path'] == bare['val'] == {} and bare['manual_seed'] == 0
+
+
+@pytest.mark.parametrize(
+    ('changes', 'message'),
+    [
+        ({'sclae': 2}, 'sclae: unknown key, did you mean scale?'),
+        ({'degradation': 'none'}, "degradation: 'none' is not a block of options"),
+        ({'val': [1]}, r'val: [1] is not a block of options'),
+        ({'custom_imports': ['absent_module']}, 'custom_imports:0: absent_module cannot be imported'),
+    ],
+)
+def test_files_that_cannot_be_used(changes, message):
+    with pytest.raises(OptionError) as error:
+        take_options(FILE | changes, {})
+    assert str(error.value).startswith(message)
