@@ -60,7 +60,7 @@ def test_differences():
     assert differences(old, old | {'figures': 'g'}) == []
     new = {'options': {'scale': 2, 'network_k': {'type': 'B'}}, 'version': '1', 'input': 'j', 'figures': 'f'}
     assert differences(old, new) == [
-        'the LR image is another',
+        'the LR image has changed',
         'network_k: type: A before, B now',
         'network_k: x: 1 before, None now',
     ]
@@ -100,7 +100,7 @@ def test_truth_and_metrics_change_the_figures_alone():
 def test_the_oracle_depends_on_the_true_kernel():
     oracle = OPTIONS | {'network_k': {'type': 'FixedKernel', 'source': 'gt'}}
     first, other = made_from(oracle), made_from(oracle, kernel=ITEM['kernel'] + 1)
-    assert differences(first, other) == ['the LR image is another']
+    assert differences(first, other) == ['the LR image has changed']
 
 
 @pytest.mark.parametrize('val', [None, {}, {'pbar': True, 'checkpoint_freq': 5, 'curve_freq': 0}])
