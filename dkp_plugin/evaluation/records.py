@@ -3,6 +3,7 @@
 import json
 import math
 import sys
+import time
 from collections.abc import Mapping, Sequence
 from importlib.metadata import version
 from pathlib import Path
@@ -13,6 +14,8 @@ import torch
 from dkp_plugin.evaluation.provenance import options_hash
 from dkp_plugin.host.version import __version__
 from dkp_plugin.io.files import write_json
+
+SUMMARY_INTERVAL = 10.0  # seconds between summaries while a run is going on
 
 
 def peak_memory(device: torch.device) -> float | None:
@@ -76,6 +79,7 @@ class Records:
     ) -> None:
         self.results_root, self.dataset_name, self.image_names, self.opt = results_root, dataset_name, image_names, opt
         self.by_name: dict[str, dict[str, Any]] = {}
+        self.last_summary = time.monotonic()
         self.metric_options = (opt.get('val') or {}).get('metrics') or {}
 
     @property
@@ -108,6 +112,15 @@ class Records:
             if record and found == made_from[name]:
                 self.by_name[name] = record
 
+    def write_summary_sometimes(self) -> None:
+        """Write the summary unless it was written in the last ``SUMMARY_INTERVAL`` seconds: it grows with the images.
+
+        Raises:
+            OSError: if the file cannot be written.
+        """
+        if time.monotonic() - self.last_summary >= SUMMARY_INTERVAL:
+            self.write_summary()
+
     def write_summary(self) -> None:
         """Write ``metrics/<data set>.json``.
 
@@ -123,6 +136,7 @@ class Records:
             'versions': {'dkp_plugin': __version__, **versions},
         }
         write_json(self.results_root / 'metrics' / f'{self.dataset_name}.json', content)
+        self.last_summary = time.monotonic()
 
     def means(self) -> dict[str, float]:
         """Mean of each metric and of the seconds, over the images with a finite value."""

@@ -6,9 +6,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import torch
 from basicsr.data.paired_image_dataset import PairedImageDataset
 from basicsr.data.single_image_dataset import SingleImageDataset
 from basicsr.utils import get_root_logger, imfrombytes
+from torch import Tensor
 from torch.utils.data import Dataset
 
 from dkp_plugin.data.blind_sr_dataset import check_sizes
@@ -31,6 +33,19 @@ def image_names(dataset: Dataset) -> list[str]:
     return list(names) if names is not None else file_stems(dataset)
 
 
+def _lq_paths(dataset: Dataset) -> list[str]:
+    """Files of the LR images; a data set that keeps no list of them is asked for every item."""
+    if hasattr(dataset, 'paths'):
+        return [path['lq_path'] if isinstance(path, dict) else path for path in dataset.paths]
+    paths = []
+    for index in range(len(dataset)):
+        try:
+            paths.append(str(load_item(dataset, index)['lq_path']))
+        except UserError:  # reported when its turn comes
+            paths.append(f'image {index + 1}')
+    return paths
+
+
 def file_stems(dataset: Dataset) -> list[str]:
     """File names of a test data set without folder and suffix, which BasicSR's models use for their results.
 
@@ -38,7 +53,7 @@ def file_stems(dataset: Dataset) -> list[str]:
         OptionError: if two files would overwrite each other's results.
     """
     seen: dict[str, str] = {}
-    for path in map(_lq_path, dataset.paths):
+    for path in _lq_paths(dataset):
         stem = Path(path).stem
         if stem in seen:
             name = dataset.opt['name']
@@ -48,29 +63,50 @@ def file_stems(dataset: Dataset) -> list[str]:
 
 
 def load_item(dataset: Dataset, index: int) -> Item:
-    """Read an item.
+    """Read an item of any test data set that follows BasicSR's contract: ``lq`` and ``lq_path``, the rest optional.
+
+    Returns:
+        The item, its images ``lq``, ``gt`` and ``alpha`` float32 (C, h, w) in [0, 1], ``kernel`` (1, K, K).
 
     Raises:
-        ImageError: if one of BasicSR's data sets cannot read an image, or an HR image of ``PairedImageDataset`` does
-            not fit the scale.
-        UserError: if one of this package's data sets raises it.
+        ImageError: for an image that cannot be read or has another form, and for HR images of ``PairedImageDataset``
+            that do not fit the scale.
+        UserError: as our own data sets do.
     """
     try:
-        item = dataset[index]
+        item = dict(dataset[index])
         _check_pair(dataset, item)
         if isinstance(dataset, PairedImageDataset | SingleImageDataset):  # this package's data sets provide it
             quality = jpeg_quality(Path(item['lq_path']))
             item |= {} if quality is None else {'jpeg_quality': quality}
+        item |= {key: _to_image(item[key], key, item['lq_path']) for key in ('lq', 'gt', 'alpha') if key in item}
+        if 'kernel' in item:
+            kernel = torch.as_tensor(item['kernel'], dtype=torch.float32)
+            item['kernel'] = kernel[None] if kernel.ndim == 2 else kernel
         return item
     except UserError:
         raise
     except Exception as error:
-        path = getattr(dataset, 'paths', {index: f'image {index + 1}'})[index]
-        raise ImageError(f'{_lq_path(path)}: cannot be read ({type(error).__name__}: {error})') from None
+        path = dataset.paths[index] if hasattr(dataset, 'paths') else f'image {index + 1}'
+        path = path['lq_path'] if isinstance(path, dict) else path  # PairedImageDataset has dictionaries
+        raise ImageError(f'{path}: cannot be read ({type(error).__name__}: {error})') from None
 
 
-def _lq_path(path: Any) -> str:
-    return path['lq_path'] if isinstance(path, dict) else path  # PairedImageDataset has dictionaries
+def _to_image(value: Any, key: str, path: str) -> Tensor:
+    """Turn what a data set gives for an image, an array or a tensor, into float32 (C, h, w) in [0, 1].
+
+    Raises:
+        ImageError: for anything else.
+    """
+    image = torch.as_tensor(value)
+    if image.ndim == 2:
+        image = image[None]
+    if image.ndim != 3 or image.shape[0] not in (1, 3) or not (image.is_floating_point() or image.dtype == torch.uint8):
+        raise ImageError(
+            f'{path}: {key} has shape {tuple(image.shape)} and type {image.dtype}; '
+            'allowed: (h, w) or (C, h, w), C 1 or 3, floating point in [0, 1] or uint8'
+        )
+    return image.float() / 255 if image.dtype == torch.uint8 else image.float()
 
 
 def _check_pair(dataset: Dataset, item: Item) -> None:

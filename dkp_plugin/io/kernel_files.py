@@ -34,7 +34,27 @@ def decode_kernel(content: bytes, name: str, convention: str) -> Tensor:
     fields = _read_fields(content, name)
     if 'Kernel' not in fields:
         raise KernelError(f'{name}: has no key Kernel; it has {list(fields)}')
-    kernel = _real(fields['Kernel'], name)
+    kernel = check_kernel(fields['Kernel'], name)
+    found = ''.join(map(str, np.ravel(fields.get('convention', convention))))
+    if found != convention:
+        raise KernelError(f'{name}: the kernel has convention {found!r}, the option file says {convention!r}')
+    return kernel
+
+
+def check_kernel(kernel: np.ndarray, name: str) -> Tensor:
+    """Turn an array into a kernel.
+
+    Args:
+        kernel: (K, K), K odd, real, of sum 1, non-negative; both within ``KERNEL_SUM_TOLERANCE``.
+        name: What it is called in the error message.
+
+    Returns:
+        float32 (1, K, K).
+
+    Raises:
+        KernelError: for any other array.
+    """
+    kernel = _real(kernel, name)
     if kernel.ndim != 2 or kernel.shape[0] != kernel.shape[1] or kernel.shape[0] % 2 == 0:
         raise KernelError(f'{name}: the kernel has shape {kernel.shape}, not an odd square')
     if not abs(kernel.sum() - 1) <= KERNEL_SUM_TOLERANCE or kernel.min() < -KERNEL_SUM_TOLERANCE:
@@ -42,9 +62,6 @@ def decode_kernel(content: bytes, name: str, convention: str) -> Tensor:
             f'{name}: the kernel has sum {kernel.sum():.6g} and minimum {kernel.min():.3g}; '
             f'allowed are sum 1 and minimum 0, within {KERNEL_SUM_TOLERANCE}'
         )
-    found = ''.join(map(str, np.ravel(fields.get('convention', convention))))
-    if found != convention:
-        raise KernelError(f'{name}: the kernel has convention {found!r}, the option file says {convention!r}')
     return torch.from_numpy(kernel).float().unsqueeze(0)
 
 

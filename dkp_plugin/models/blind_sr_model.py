@@ -153,13 +153,19 @@ class BlindSRModel(BaseModel):
         )
         world = self.opt.get('world_size', 1)
         is_only_writer = is_main() and (world == 1 or self.opt['dist'])
-        for index in divide(stock.costs, stock.unfinished, self.opt['rank'], world):
-            stop_if_requested()
-            get_root_logger().info(f'{dataset_name} {index + 1}/{len(dataset)}: {records.image_names[index]}')
-            self._restore(dataset, index, records, save_img)
+        try:
+            for index in divide(stock.costs, stock.unfinished, self.opt['rank'], world):
+                stop_if_requested()
+                get_root_logger().info(f'{dataset_name} {index + 1}/{len(dataset)}: {records.image_names[index]}')
+                self._restore(dataset, index, records, save_img)
+                if is_only_writer:
+                    with suppress(OSError):  # such as a full disk; errors in the final summary are raised
+                        records.write_summary_sometimes()
+        except BaseException:  # an interruption among them
             if is_only_writer:
-                with suppress(OSError):  # such as a full disk; errors in the final summary are raised
+                with suppress(OSError):
                     records.write_summary()
+            raise
         records.by_name = merge(records.by_name)
         if is_main():
             records.adopt(stock.made_from)

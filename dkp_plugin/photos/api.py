@@ -8,12 +8,17 @@ from typing import Any, Literal
 
 import numpy as np
 import torch
+from PIL import Image
+from torch import Tensor
 
 from dkp_plugin.engine.checkpoints import Checkpoints
 from dkp_plugin.engine.confidence import Confidence, Inspection
 from dkp_plugin.engine.restoration import Observer, Restoration
+from dkp_plugin.estimators.fixed_kernel_estimator import FixedKernel
 from dkp_plugin.host.errors import ImageError, OptionError
 from dkp_plugin.host.schema import parse_section
+from dkp_plugin.io.colours import to_gray_or_rgb
+from dkp_plugin.io.kernel_files import check_kernel
 from dkp_plugin.io.photo_files import MAX_PIXELS, read_photo
 from dkp_plugin.io.pixels import from_tensor, to_tensor
 from dkp_plugin.io.transparency import join_alpha, split_alpha
@@ -27,7 +32,8 @@ class RestorationResult:
     """A restored photograph and what is known of it.
 
     Attributes:
-        image: (s H, s W) or (s H, s W, C), as the photograph's array, in its dtype and channels.
+        image: (s H, s W) or (s H, s W, C), as the photograph's array, in its dtype and channels; of a tensor
+            (s H, s W, C), floating point.
         kernel: (K, K) float64, non-negative, of sum 1: the blur, in pixels of ``image``, as a correlation.
         confidence: How far to trust it.
         inspection: What the photograph itself showed before the work.
@@ -45,11 +51,12 @@ class RestorationResult:
     curve: list[dict[str, float]] = field(default_factory=list, repr=False)
 
 
+@torch.inference_mode(False)  # a method may need gradients, whatever mode the caller is in
 def restore(
-    image: np.ndarray | str | os.PathLike,
+    image: np.ndarray | Tensor | Image.Image | str | os.PathLike,
     scale: int = 4,
     method: str = 'diff-dkp',
-    kernel: str | os.PathLike = 'auto',
+    kernel: np.ndarray | str | os.PathLike = 'auto',
     noise: float | str = 'auto',
     preset: str = 'balanced',
     device: str = 'auto',
@@ -62,12 +69,13 @@ def restore(
     """Restore a photograph whose blur is unknown.
 
     Args:
-        image: A PNG, JPEG, TIFF, WebP or BMP file; or an array (H, W) or (H, W, C), C = 1 gray, 2 gray and alpha,
-            3 RGB, 4 RGB and alpha, of uint8, uint16, or floating point in [0, 1]; at least 16x16 pixels.
+        image: An image file; an array (H, W) or (H, W, C), C = 1 gray, 2 gray and alpha, 3 RGB, 4 RGB and alpha, of
+            uint8, uint16, or floating point in [0, 1]; a tensor (C, H, W) or (1, C, H, W), floating point in [0, 1]; or
+            an image of Pillow. At least 16x16 pixels.
         scale: 2, 3, 4 or 8.
         method: A name of ``presets.METHODS``.
         kernel: Kernel family to assume, ``gaussian``, ``motion`` or ``free``, if the method has it; ``auto``: its own;
-            or a kernel file, ``.mat`` or ``.npy``, that holds the blur.
+            or the blur itself: a kernel file, ``.mat`` or ``.npy``, or an array (K, K), K odd, of sum 1.
         noise: Standard deviation of the noise, of 255; ``auto``: estimated, with what a JPEG file's compression adds.
         preset: ``fast``, ``balanced`` or ``paper``.
         device: ``auto``, ``cpu``, ``cuda``, ``cuda:N`` or ``mps``.
@@ -84,14 +92,51 @@ def restore(
     Raises:
         UserError: one line: the argument or file, its value and the allowed values.
     """
-    given = {'scale': scale, 'method': method, 'kernel': os.fspath(kernel), 'noise': noise, 'preset': preset}
+    name = 'auto' if isinstance(kernel, np.ndarray) else os.fspath(kernel)
+    given = {'scale': scale, 'method': method, 'kernel': name, 'noise': noise, 'preset': preset}
     choices = parse_section(Choices, given | {'seed': seed, 'convention': convention}, '')
-    restorer = PhotoRestorer(make_options(choices), device, tile)
+    opt = make_options(choices)
+    if isinstance(kernel, np.ndarray):
+        opt['network_k'] = {'type': 'FixedKernel'}
+    restorer = PhotoRestorer(opt, device, tile)
+    if isinstance(kernel, np.ndarray):
+        restorer.restoration.estimator = FixedKernel.of(check_kernel(kernel, 'kernel')[None])
     observer = _StepObserver(on_progress) if on_progress else None
+    if isinstance(image, str | os.PathLike):
+        photo = read_photo(Path(image), max_pixels)
+        return restorer(photo.pixels, Path(image).stem, photo.jpeg_quality, observer)
+    return restorer(to_pixels(image), observer=observer)
+
+
+def to_pixels(image: np.ndarray | Tensor | Image.Image) -> np.ndarray:
+    """Turn what Python programs hold an image in into an array of pixels.
+
+    Args:
+        image: An array, which is returned as it is; a tensor (C, H, W) or (1, C, H, W); or an image of Pillow.
+
+    Returns:
+        (H, W) or (H, W, C); see :func:`check_pixels`, which checks it.
+
+    Raises:
+        ImageError: for anything else.
+    """
     if isinstance(image, np.ndarray):
-        return restorer(image, observer=observer)
-    photo = read_photo(Path(image), max_pixels)
-    return restorer(photo.pixels, Path(image).stem, photo.jpeg_quality, observer)
+        return image
+    if isinstance(image, Image.Image):
+        try:
+            return to_gray_or_rgb(image, image.info.get('icc_profile'))[0]
+        except ValueError as error:
+            raise ImageError(f'image: {error}') from None
+    if isinstance(image, Tensor) and image.is_floating_point():
+        if image.ndim == 4 and len(image) == 1:
+            image = image[0]
+        if image.ndim == 3:
+            return image.detach().cpu().permute(1, 2, 0).numpy()
+    found = f'a tensor of {image.dtype} and shape {tuple(image.shape)}' if isinstance(image, Tensor) else type(image)
+    raise ImageError(
+        f'image: {found} is not allowed; allowed: a file, an array, an image of Pillow, or a floating-point tensor '
+        '(C, H, W) or (1, C, H, W)'
+    )
 
 
 def check_pixels(pixels: np.ndarray) -> np.ndarray:

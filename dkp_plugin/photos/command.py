@@ -34,7 +34,15 @@ from dkp_plugin.io.formats import describe_unreadable
 from dkp_plugin.io.kernel_files import write_kernel
 from dkp_plugin.io.photo_files import check_format, photo_size, read_photo, write_photo
 from dkp_plugin.photos.api import PhotoRestorer
-from dkp_plugin.photos.inputs import Item, claim, find_items, find_unreadable, output_folder, read_record
+from dkp_plugin.photos.inputs import (
+    Item,
+    check_names,
+    claim,
+    find_items,
+    find_unreadable,
+    output_folder,
+    read_record,
+)
 from dkp_plugin.photos.presets import Choices, make_options, take_options
 from dkp_plugin.photos.progress import Progress, format_seconds
 from dkp_plugin.photos.report import write_report
@@ -200,6 +208,7 @@ class _Worker:
         return self._restore(item, wanted)
 
     def _restore(self, item: Item, wanted: dict[str, Any]) -> dict[str, Any]:
+        check_names(item)
         photo = read_photo(item.source, self.arguments.max_pixels)
         check_format(item.target, photo.pixels)
         for note in photo.notes:

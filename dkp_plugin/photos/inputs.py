@@ -3,6 +3,7 @@
 import glob
 import json
 import os
+import tempfile
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -14,6 +15,7 @@ from dkp_plugin.io.files import write_json
 from dkp_plugin.io.formats import HINTS, IMAGE_SUFFIXES, describe_unreadable
 
 STARTED = 'started'  # status of a record while the files are written
+MAX_NAME = 255  # bytes of a file name, on every file system of today
 
 
 @dataclass(frozen=True)
@@ -86,7 +88,28 @@ def find_items(
         record = folder / '.dkp' / name.with_name(f'{name.name}.json')
         items.append(Item(source, target, record, target.with_name(f'{target.stem}_kernel.mat')))
     _check_outputs(items, overwrite, with_kernels)
+    _check_writable(folder)
     return items
+
+
+def check_names(item: Item) -> None:
+    """Raise a UserError, before the work, if the files of a photograph would have names that are too long."""
+    names = [item.record, item.kernel, item.target]
+    longest = max(len(os.fsencode(f'.{path.name}.{os.getpid()}.tmp')) for path in names)  # while they are written
+    if longest > MAX_NAME:
+        raise UserError(f'{item.source}: the names of its results would have {longest} bytes; allowed: {MAX_NAME}')
+
+
+def _check_writable(folder: Path) -> None:
+    """Raise a UserError, before the work, if nothing can be written to a folder."""
+    existing = next(path for path in (folder, *folder.parents) if path.exists())
+    if not existing.is_dir():
+        raise UserError(f'-o {folder}: {existing} is a file; name a folder')
+    try:
+        with tempfile.TemporaryFile(dir=existing):
+            pass
+    except OSError as error:
+        raise UserError(f'-o {folder}: cannot write to {existing} ({error.strerror})') from None
 
 
 def _check_outputs(items: Sequence[Item], overwrite: bool, with_kernels: bool) -> None:
