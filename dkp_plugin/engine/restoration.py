@@ -102,6 +102,7 @@ class Restoration:
         UserError: if a file that the options name cannot be used.
     """
 
+    @torch.inference_mode(False)  # methods need gradients, also in a caller's inference mode
     def __init__(
         self,
         opt: Mapping[str, Any],
@@ -131,6 +132,7 @@ class Restoration:
                 network.to(device)
         return self
 
+    @torch.inference_mode(False)
     def __call__(
         self,
         lq: Tensor,
@@ -156,7 +158,7 @@ class Restoration:
         observer, checkpoints = observer or Observer(), checkpoints or Checkpoints()
         self._check_size(lq, name)
         # Image priors expect noise that differs between the channels, so a gray image gets three identical channels.
-        colour = lq.to(self.device).expand(-1, 3, -1, -1)
+        colour = lq.to(self.device, copy=True).expand(-1, 3, -1, -1)
         inspection = inspect(colour, jpeg_quality)
         observer.inspected(inspection)
         degradation = self.degradation

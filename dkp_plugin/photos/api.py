@@ -51,7 +51,6 @@ class RestorationResult:
     curve: list[dict[str, float]] = field(default_factory=list, repr=False)
 
 
-@torch.inference_mode(False)  # a method may need gradients, whatever mode the caller is in
 def restore(
     image: np.ndarray | Tensor | Image.Image | str | os.PathLike,
     scale: int = 4,

@@ -99,3 +99,18 @@ def test_peak_memory_is_that_of_the_process():
     with open('/proc/self/status') as file:
         (line,) = [line for line in file if line.startswith('VmHWM:')]
     assert peak_memory(torch.device('cpu')) == pytest.approx(int(line.split()[1]) / 1024, rel=0.05)
+
+
+def test_the_summary_is_written_at_intervals(records, tmp_path, monkeypatch):
+    now = records.last_summary
+    monkeypatch.setattr('dkp_plugin.evaluation.records.time.monotonic', lambda: now)
+    path = tmp_path / 'metrics/Tiny.json'
+    records.write_summary_sometimes()
+    assert not path.exists()
+    now += 11
+    records.write_summary_sometimes()
+    assert path.exists()
+    path.unlink()
+    now += 5
+    records.write_summary_sometimes()
+    assert not path.exists()

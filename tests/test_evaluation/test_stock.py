@@ -3,11 +3,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from basicsr.data.paired_image_dataset import PairedImageDataset
 
 from dkp_plugin.data.blind_sr_dataset import BlindSRDataset
 from dkp_plugin.evaluation.records import record_path
-from dkp_plugin.evaluation.stock import find_finished, load_item
+from dkp_plugin.evaluation.stock import find_finished, image_names, load_item
 from dkp_plugin.host.errors import ImageError
 from dkp_plugin.io.files import write_json
 from dkp_plugin.io.images import write_image
@@ -86,3 +87,53 @@ def load_pair(folder: Path, height: int, width: int, dataset: type = PairedImage
     options = {'name': 'Set', 'type': dataset.__name__, 'phase': 'test', 'scale': 2, 'io_backend': {'type': 'disk'}}
     roots = {'dataroot_lq': str(folder / 'LR'), 'dataroot_gt': str(folder / 'HR')}
     return load_item(dataset(options | roots), 0)
+
+
+class OwnDataset(torch.utils.data.Dataset):
+    """A data set of one's own: BasicSR's contract and nothing else."""
+
+    def __init__(self, *images):
+        self.images, self.opt = images, {'name': 'Own'}
+
+    def __len__(self):
+        return len(self.images)
+
+    def __getitem__(self, index):
+        return {'lq': self.images[index], 'lq_path': f'folder/{index}.png'}
+
+
+@pytest.mark.parametrize(
+    'image',
+    [
+        torch.full((3, 4, 5), 51 / 255),
+        torch.full((3, 4, 5), 51 / 255, dtype=torch.float64),
+        torch.full((3, 4, 5), 51, dtype=torch.uint8),
+        np.full((3, 4, 5), 51 / 255),
+        np.full((3, 4, 5), 51, np.uint8),
+    ],
+)
+def test_images_of_a_data_set_of_ones_own(image):
+    dataset = OwnDataset(image, image[0])
+    assert image_names(dataset) == ['0', '1']
+    for index, channels in enumerate((3, 1)):
+        lq = load_item(dataset, index)['lq']
+        assert lq.dtype == torch.float32
+        torch.testing.assert_close(lq, torch.full((channels, 4, 5), 0.2))
+
+
+@pytest.mark.parametrize('image', [torch.zeros(4, 5, 3), torch.zeros(1, 3, 4, 5), torch.zeros(3, 4, 5).long()])
+def test_images_of_another_form_are_one_line(image):
+    dataset = OwnDataset(image)
+    with pytest.raises(
+        ImageError, match=r'^folder/0\.png: lq has shape .*; allowed: \(h, w\) or \(C, h, w\), C 1 or 3'
+    ):
+        load_item(dataset, 0)
+
+
+def test_a_data_set_that_raises_is_one_line():
+    class Broken(OwnDataset):
+        def __getitem__(self, index):
+            raise KeyError('file')
+
+    with pytest.raises(ImageError, match=r"^image 1: cannot be read \(KeyError: 'file'\)$"):
+        load_item(Broken(None), 0)

@@ -8,11 +8,12 @@ import pytest
 import skimage.data
 import torch
 import torch.nn.functional as F
+from PIL import Image
 from skimage.registration import phase_cross_correlation
 
 import dkp_plugin
 from dkp_plugin.engine.restoration import Observer
-from dkp_plugin.host.errors import KernelError, UserError
+from dkp_plugin.host.errors import ImageError, KernelError, UserError
 from dkp_plugin.io.kernel_files import write_kernel
 from dkp_plugin.io.photo_files import write_photo
 from dkp_plugin.io.pixels import from_tensor, to_tensor
@@ -46,6 +47,56 @@ def test_the_example_of_the_documentation_runs(tmp_path, monkeypatch):
     assert names['result'].image.shape == (32, 32, 3) and names['result'].image.dtype == np.uint8
     assert names['result'].kernel.shape == (11, 11) and abs(names['result'].kernel.sum() - 1) < 1e-5
     assert [result.image.shape for result in names['results']] == [(40, 60, 3), (32, 60, 3)]
+
+
+@pytest.fixture
+def cheap_methods(monkeypatch):
+    """``dkp_plugin.restore`` with a method that takes milliseconds."""
+    opt = make_options(Choices(scale=2)) | {'network_k': {'type': 'FixedKernel'}, 'network_g': {'type': 'ClosedForm'}}
+    monkeypatch.setattr('dkp_plugin.photos.api.make_options', lambda choices: dict(opt))
+
+
+def test_tensors_and_images_of_pillow(cheap_methods):
+    pixels = small_photo(16)
+    expected = dkp_plugin.restore(pixels, scale=2).image
+    tensor = torch.from_numpy(pixels / np.float32(255)).permute(2, 0, 1)
+    np.testing.assert_array_equal(dkp_plugin.restore(Image.fromarray(pixels), scale=2).image, expected)
+    for image in (tensor, tensor[None], tensor.double()):
+        np.testing.assert_allclose(255 * dkp_plugin.restore(image, scale=2).image, expected, atol=0.51)
+    palette = Image.fromarray(pixels).convert('P')
+    assert dkp_plugin.restore(palette, scale=2).image.shape == (32, 32, 3)
+    assert dkp_plugin.restore(tensor[:1], scale=2).image.shape == (32, 32, 1)
+
+
+@pytest.mark.parametrize(
+    ('image', 'message'),
+    [
+        ([[0.5] * 20] * 20, "image: <class 'list'> is not allowed; allowed: a file, an array"),
+        (torch.zeros(2, 3, 20, 20), r'image: a tensor of torch.float32 and shape \(2, 3, 20, 20\) is not allowed'),
+        (torch.zeros(3, 20, 20, dtype=torch.int64), 'image: a tensor of torch.int64'),
+        (None, "image: <class 'NoneType'> is not allowed"),
+    ],
+)
+def test_other_objects_are_refused(cheap_methods, image, message):
+    with pytest.raises(ImageError, match=message):
+        dkp_plugin.restore(image, scale=2)
+
+
+def test_a_kernel_may_be_an_array(cheap_methods):
+    kernel = np.outer(np.hanning(9), np.hanning(9))
+    kernel /= kernel.sum()
+    np.testing.assert_allclose(dkp_plugin.restore(small_photo(16), scale=2, kernel=kernel).kernel, kernel, atol=1e-7)
+    for wrong, message in ((2 * kernel, 'kernel: the kernel has sum 2 '), (kernel[:, 1:], 'not an odd square')):
+        with pytest.raises(KernelError, match=message):
+            dkp_plugin.restore(small_photo(16), scale=2, kernel=wrong)
+
+
+def test_inference_mode_of_the_caller_does_not_matter():
+    opt = {'network_g': {'type': 'DIP', 'num_feat': 4, 'num_skip': 2, 'num_scales': 2, 'non_local_scales': [2]}}
+    opt |= {'network_k': {'type': 'DKP', 'num_units': 10, 'warmup_iters': 2}, 'alternation': {'num_iter': 3}}
+    expected = cheap(**opt)(small_photo(16)).image
+    with torch.inference_mode():
+        np.testing.assert_array_equal(cheap(**opt)(small_photo(16)).image, expected)
 
 
 @pytest.mark.parametrize('dtype', ['uint8', 'uint16', 'float32', 'float64'])

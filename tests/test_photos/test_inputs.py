@@ -6,7 +6,7 @@ import pytest
 
 from dkp_plugin.host.errors import UserError
 from dkp_plugin.io.files import write_json
-from dkp_plugin.photos.inputs import claim, find_items, find_unreadable, read_record, written_before
+from dkp_plugin.photos.inputs import check_names, claim, find_items, find_unreadable, read_record, written_before
 
 
 @pytest.fixture
@@ -119,3 +119,24 @@ def test_images_of_other_kinds_are_found_to_be_named(folder):
         find_items([str(folder / 'raw')], folder / 'o')
     hint = 'not read: x.nef (develop the raw file and export it as TIFF)'
     assert str(error.value) == f'no images in {folder / "raw"}; {hint}'
+
+
+def test_what_cannot_be_written_is_found_before_the_work(folder):
+    (folder / 'plain').touch()
+    with pytest.raises(UserError, match=r'^-o .*plain: .*plain is a file; name a folder$'):
+        find_items([str(folder / 'b')], folder / 'plain')
+    with pytest.raises(UserError, match=r'^-o .*below: .*plain is a file; name a folder$'):
+        find_items([str(folder / 'b')], folder / 'plain' / 'below')
+
+
+@pytest.mark.parametrize(('length', 'fits'), [(200, True), (244, False)])
+def test_names_that_would_be_too_long(folder, length, fits):
+    name = 'é' * ((length - 4) // 2) + '.png'
+    (folder / 'long').mkdir()
+    (folder / 'long' / name).touch()
+    (item,) = find_items([str(folder / 'long')], folder / 'o')
+    if fits:
+        check_names(item)
+        return
+    with pytest.raises(UserError, match=r'the names of its results would have \d+ bytes; allowed: 255$'):
+        check_names(item)
