@@ -14,7 +14,7 @@ from pathlib import Path
 # Copies of what the package defines, for a package that is not imported yet; a test compares them.
 METHODS = ('diff-dkp', 'dip-dkp', 'dip-fkp', 'double-dip', 'bsrdm', 'kernelgan-zssr')
 PRESETS = ('fast', 'balanced', 'paper')
-SCALES = (2, 3, 4, 8)
+SCALES = (1, 2, 3, 4, 8)
 CONVENTIONS = ('aligned', 'released')
 MAX_PIXELS = 100_000_000
 
@@ -38,7 +38,7 @@ def make_parser() -> argparse.ArgumentParser:
         '-o', '--output', type=Path, default=Path('restored'), metavar='OUT',
         help='folder; or, for one image, a file; default: restored',
     )  # fmt: skip
-    add('--scale', type=int, choices=SCALES, help='default: 4')
+    add('--scale', type=int, choices=SCALES, help='default: 4; 1: the same size, deblurred')
     add('--method', choices=METHODS, help='default: diff-dkp')
     add('--kernel', metavar='gaussian|motion|free|FILE', help='blur, or a kernel file; default: by method')
     add('--noise', metavar='auto|SIGMA', help='standard deviation of the noise, of 255; default: auto')

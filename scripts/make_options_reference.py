@@ -72,7 +72,7 @@ WORDS = {
     'degradation': {
         'convention': 'Position of the kernel centre, see [conventions](conventions.md): `aligned` for photographs, '
         '`released` for the benchmarks of FKP and DKP.',
-        'kernel_size': 'Odd side K of the kernel, in HR pixels; `auto`: min(4 s + 3, 21).',
+        'kernel_size': 'Odd side K of the kernel, in HR pixels; `auto`: min(4 s + 3, 21), at scale 1 15.',
         'noise': 'Standard deviation of the noise in the LR image, out of 255; `auto`: estimated from each image and, '
         'for JPEG files, from their quality.',
         'border': 'Border condition of the image: `mirror`, or `periodic` as in the benchmarks; `auto`: `mirror` for '
@@ -121,7 +121,7 @@ WORDS = {
     },
     'random_kernel': {
         'family': '`gaussian`, `motion`, `line`, `levin`, or a folder of kernel files.',
-        'kernel_size': 'Odd; `~`: min(4 s + 3, 21).',
+        'kernel_size': 'Odd; `~`: min(4 s + 3, 21), at scale 1 15.',
         'variance_range': 'Variances of `gaussian`, in squared HR pixels; `~`: 0.175 s to min(2.5 s, 10).',
         'length_range': 'Lengths of `motion` and `line`, in HR pixels; `~`: s / 2 to 0.8 K.',
         'seed': 'Seed of kernels and noise, combined with the image name.',
@@ -132,7 +132,7 @@ WORDS = {
         'name': 'Name of the data set.',
         'type': '`KernelDataset`.',
         'kernel_family': '`gaussian`, `motion` or `line`.',
-        'kernel_size': 'Odd; `~`: min(4 s + 3, 21).',
+        'kernel_size': 'Odd; `~`: min(4 s + 3, 21), at scale 1 15.',
         'variance_range': 'As for `random_kernel`.',
         'length_range': 'As for `random_kernel`.',
         'noise': 'Upper bound of the uniform noise added to each pixel of a kernel.',

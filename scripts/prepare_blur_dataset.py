@@ -23,7 +23,7 @@ def parse_arguments(argv: Sequence[str] | None) -> tuple[argparse.Namespace, dic
     parser.add_argument('--out', type=Path, required=True, metavar='DIR', help='folder of the data set')
     parser.add_argument('--verify', action='store_true', help='regenerate the data set from its manifest and compare')
     recipe = parser.add_argument_group('recipe', argument_default=argparse.SUPPRESS)
-    recipe.add_argument('--scale', type=int, help='2, 3, 4 or 8; default 4')
+    recipe.add_argument('--scale', type=int, help='1, 2, 3, 4 or 8; default 4')
     recipe.add_argument(
         '--family',
         help='gaussian (default), motion, line, levin (kernels in datasets/kernels/levin), or a folder of .mat, .npy '

@@ -110,7 +110,7 @@ def rows_of(path, columns):
 
 def test_centres_in_the_conventions():
     rows = rows_of('docs/conventions.md', columns=5)
-    assert [int(scale) for scale, *_ in rows] == [2, 3, 4, 8]
+    assert [int(scale) for scale, *_ in rows] == [1, 2, 3, 4, 8]
     for scale, size, *centres in rows:
         assert int(size) == default_kernel_size(int(scale))
         expected = [kernel_centre(int(size), int(scale), convention) for convention in CONVENTIONS]

@@ -19,6 +19,7 @@ from dkp_plugin.io.images import image_of
 from dkp_plugin.io.kernel_files import KERNEL_SUFFIXES, decode_kernel
 from dkp_plugin.io.lmdb_reader import list_lmdb, read_lmdb
 from dkp_plugin.io.photo_files import Photo, decode_photo
+from dkp_plugin.physics.degradation import SCALES
 
 
 class IOBackendOptions(BaseModel):
@@ -35,7 +36,7 @@ class BlindSRDatasetOptions(BaseModel):
     name: str
     type: str
     phase: str
-    scale: Literal[2, 3, 4, 8]
+    scale: Literal[SCALES]
     dataroot_lq: Path | None = None
     dataroot_gt: Path | None = None
     dataroot_kernel: Path | None = None

@@ -33,6 +33,7 @@ from dkp_plugin.io.kernel_files import decode_kernel, write_kernel
 from dkp_plugin.io.pixels import pixel_digest, to_levels
 from dkp_plugin.io.png import encode_png
 from dkp_plugin.io.staged_folder import staged_folder
+from dkp_plugin.physics.degradation import SCALES
 
 MANIFEST_FILE = 'manifest.json'
 VERSIONS = {
@@ -46,7 +47,7 @@ VERSIONS = {
 class BlurRecipe(RandomKernelOptions):
     """The recipe of a data set: the keys of ``random_kernel``, the scale and the convention."""
 
-    scale: Literal[2, 3, 4, 8] = 4
+    scale: Literal[SCALES] = 4
     convention: Literal['aligned', 'released'] = 'aligned'
 
     def build(self) -> Synthesis:

@@ -12,6 +12,7 @@ from torch.utils.data import Dataset
 from dkp_plugin.host.errors import OptionError
 from dkp_plugin.host.schema import parse_section
 from dkp_plugin.host.seeds import image_generator
+from dkp_plugin.physics.degradation import SCALES
 from dkp_plugin.physics.kernel_families import build_family
 from dkp_plugin.physics.kernels import check_kernel_size, default_kernel_size, kernel_centre
 
@@ -23,7 +24,7 @@ class KernelDatasetOptions(BaseModel):
     name: str
     type: str
     phase: Literal['train', 'val', 'test'] = 'train'
-    scale: Literal[2, 3, 4, 8]
+    scale: Literal[SCALES]
     kernel_family: str = 'gaussian'
     kernel_size: int | None = None
     variance_range: tuple[float, float] | None = None

@@ -9,7 +9,7 @@ from dkp_plugin.engine.early_stopping import METHODS, EarlyStopping
 from dkp_plugin.estimators.base import KernelEstimator
 from dkp_plugin.host.errors import OptionError, UserError
 from dkp_plugin.host.schema import PART_OF_NAME, build_network
-from dkp_plugin.physics.degradation import Degradation
+from dkp_plugin.physics.degradation import SCALES, Degradation
 from dkp_plugin.physics.kernels import default_kernel_size
 from dkp_plugin.restorers.base import Restorer
 
@@ -94,7 +94,7 @@ class BlindSROptions(BaseModel):
     model_config = ConfigDict(extra='forbid')
     name: str
     model_type: Literal['BlindSRModel']
-    scale: Literal[2, 3, 4, 8]
+    scale: Literal[SCALES]
     num_gpu: int = Field(ge=0)
     manual_seed: int
     datasets: dict[str, dict[str, Any]]

@@ -71,7 +71,7 @@ def restore(
         image: An image file; an array (H, W) or (H, W, C), C = 1 gray, 2 gray and alpha, 3 RGB, 4 RGB and alpha, of
             uint8, uint16, or floating point in [0, 1]; a tensor (C, H, W) or (1, C, H, W), floating point in [0, 1]; or
             an image of Pillow. At least 16x16 pixels.
-        scale: 2, 3, 4 or 8.
+        scale: 1 (the same size, deblurred), 2, 3, 4 or 8.
         method: A name of ``presets.METHODS``.
         kernel: Kernel family to assume, ``gaussian``, ``motion`` or ``free``, if the method has it; ``auto``: its own;
             or the blur itself: a kernel file, ``.mat`` or ``.npy``, or an array (K, K), K odd, of sum 1.

@@ -11,6 +11,7 @@ from dkp_plugin.host.errors import OptionError
 from dkp_plugin.host.imports import import_custom
 from dkp_plugin.host.schema import nearest
 from dkp_plugin.io.kernel_files import KERNEL_SUFFIXES
+from dkp_plugin.physics.degradation import SCALES
 
 PRESETS = ('fast', 'balanced', 'paper')
 FAMILIES = ('gaussian', 'motion', 'free')
@@ -89,7 +90,7 @@ class Choices(BaseModel):
     """The arguments of ``restore`` that select the method and its settings."""
 
     model_config = ConfigDict(extra='forbid')
-    scale: Literal[2, 3, 4, 8] = 4
+    scale: Literal[SCALES] = 4
     method: Literal[tuple(METHODS)] = 'diff-dkp'
     kernel: str = 'auto'
     noise: NonNegativeFloat | Literal['auto'] = 'auto'

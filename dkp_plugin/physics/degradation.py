@@ -21,7 +21,7 @@ from torch import Tensor
 
 from dkp_plugin.physics.kernels import CONVENTIONS, check_kernel_size, cubic_kernel, kernel_centre
 
-SCALES = (2, 3, 4, 8)
+SCALES = (1, 2, 3, 4, 8)  # 1: deblurring at the same size
 ROUNDING_VARIANCE = 2e-6  # between the errors of rounding, (1 / 255)^2 / 12, and of truncation, (1 / 255)^2 / 3
 
 
@@ -141,7 +141,7 @@ class Degradation:
     """The known part of the forward model: everything except the kernel.
 
     Args:
-        scale: Subsampling factor, one of 2, 3, 4, 8.
+        scale: Subsampling factor, one of ``SCALES``.
         kernel_size: Odd K of the kernel grid, at least 3.
         convention: Convention for the kernel's centre of mass, one of ``kernels.CONVENTIONS``.
         noise: Standard deviation of the noise in the LR image, in the units of [0, 1], without the rounding error.

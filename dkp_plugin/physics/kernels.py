@@ -23,8 +23,8 @@ CONVENTIONS = ('aligned', 'released', 'kernelgan')
 
 
 def default_kernel_size(scale: int) -> int:
-    """The papers' kernel size for a scale s: min(4 s + 3, 21)."""
-    return min(4 * scale + 3, 21)
+    """The papers' kernel size for a scale s > 1, min(4 s + 3, 21); 15 where the size of the image stays (s = 1)."""
+    return 15 if scale == 1 else min(4 * scale + 3, 21)
 
 
 def check_kernel_size(kernel_size: int) -> None:

@@ -245,7 +245,7 @@ def test_what_is_left_out_of_a_file_is_logged_once(files, caplog):
 @pytest.mark.parametrize(
     ('keys', 'options', 'message'),
     [
-        (['lq'], {'scale': 5}, 'datasets: Tiny: scale: 5 is not allowed: input should be 2, 3, 4 or 8'),
+        (['lq'], {'scale': 5}, 'datasets: Tiny: scale: 5 is not allowed: input should be 1, 2, 3, 4 or 8'),
         (['lq'], {'datarot_gt': 'HR'}, 'datasets: Tiny: datarot_gt: unknown key, did you mean dataroot_gt?'),
         (['lq'], {'convention': 'kernelgan'}, "convention: 'kernelgan' is not allowed"),
         (['lq'], {'io_backend': {'type': 'dsk'}}, "io_backend:type: 'dsk' is not allowed"),

@@ -49,7 +49,7 @@ WRONG_OPTIONS = [
         "network_k: kernel_family: 'disc' is not allowed: input should be 'gaussian', 'motion', 'line'",
     ),
     ('network_g:precision', 'fp8', "network_g: precision: 'fp8' is not one of auto, float32, bf16"),
-    ('scale', 5, 'scale: 5 is not allowed: input should be 2, 3, 4 or 8'),
+    ('scale', 5, 'scale: 5 is not allowed: input should be 1, 2, 3, 4 or 8'),
     ('degradation', {'kernel_size': 12}, 'degradation: kernel_size: 12 is not an odd number of at least 3'),
     ('degradation', {'convention': 'centred'}, "degradation:convention: 'centred' is not allowed"),
     ('degradation', {'convention': 'released'}, 'datasets: test_1: convention: aligned differs from'),

@@ -65,7 +65,7 @@ BROKEN = [
     ('name: tiny', 'name: 7', '{file}:1: name: 7 is not allowed; allowed: a folder name'),
     ('name: tiny', 'name: tiny\nname: twice', '{file}:2: name: duplicate key, first in {file}:1'),
     ('BlindSRModel', 'BlindSRModle', '{file}:2: model_type: type: BlindSRModle is unknown, did you mean BlindSRModel?'),
-    ('scale: 2', 'scale: 5', '{file}:3: scale: 5 is not allowed: input should be 2, 3, 4 or 8'),
+    ('scale: 2', 'scale: 5', '{file}:3: scale: 5 is not allowed: input should be 1, 2, 3, 4 or 8'),
     ('scale: 2\n', '', '{file}: scale: missing'),
     ('scale: 2', 'scael: 2', '{file}:3: scael: unknown key, did you mean scale?'),
     ('num_gpu: 0', 'num_gpu: -1', '{file}:4: num_gpu: -1 is not allowed'),

@@ -174,7 +174,7 @@ def test_a_kernel_file_is_taken_for_the_blur(tmp_path, rng):
         (np.full((20, 20), 2.0), {}, 'values from 2 to 2; allowed: 0 to 1'),
         (np.full((20, 20), np.nan), {}, 'values from nan to nan'),
         ('nothing.png', {}, 'nothing.png: No such file'),
-        (np.zeros((20, 20)), {'scale': 5}, 'scale: 5 is not allowed: input should be 2, 3, 4 or 8'),
+        (np.zeros((20, 20)), {'scale': 5}, 'scale: 5 is not allowed: input should be 1, 2, 3, 4 or 8'),
         (np.zeros((20, 20)), {'method': 'dip'}, "method: 'dip' is not allowed: input should be 'diff-dkp'"),
         (np.zeros((20, 20)), {'noise': -1}, 'noise: -1 is not allowed'),
         (

@@ -154,7 +154,7 @@ def test_mistakes_end_with_status_2_and_one_line(arguments, message, photos, opt
     [
         ('source', 'sauce', ':4: network_k: sauce: unknown key of FixedKernel, did you mean source?'),
         ('network_g', 'network_q', ':5: network_q: unknown key, did you mean network_k?'),
-        ('scale: 2', 'scale: 5', ':3: scale: 5 is not allowed: input should be 2, 3, 4 or 8'),
+        ('scale: 2', 'scale: 5', ':3: scale: 5 is not allowed: input should be 1, 2, 3, 4 or 8'),
     ],
 )
 def test_a_wrong_option_is_told_with_file_and_line(right, wrong, message, photos, tmp_path, capsys):

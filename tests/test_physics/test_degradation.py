@@ -52,7 +52,7 @@ def dense_operator(kernel, scale, size):
 @pytest.mark.parametrize(('num_images', 'num_kernels'), BATCHES)
 def test_degrade_is_the_written_sum_for_every_broadcast(scale, num_images, num_kernels, rng):
     x = random(rng, num_images, 2, 3 * scale, 4 * scale)
-    kernels = random_kernels(rng, num_kernels, 5)
+    kernels = random_kernels(rng, num_kernels, 3 if scale == 1 else 5)
     y = degrade(x, kernels, scale)
     assert y.shape == (max(num_images, num_kernels), 2, 3, 4)
     for index, image in enumerate(y):
@@ -67,7 +67,7 @@ def test_degrade_is_the_written_sum_for_every_broadcast(scale, num_images, num_k
 @pytest.mark.parametrize(('num_images', 'num_kernels'), BATCHES)
 def test_adjointness(scale, height, width, num_images, num_kernels, rng):
     num = max(num_images, num_kernels)
-    kernels = random_kernels(rng, num_kernels, 5)
+    kernels = random_kernels(rng, num_kernels, 3 if scale == 1 else 5)
     x, y = random(rng, num_images, 2, scale * height, scale * width), random(rng, num_images, 2, height, width)
     forward, backward = degrade(x, kernels, scale), degrade_adjoint(y, kernels, scale)
     assert backward.shape == (num, 2, scale * height, scale * width)
@@ -78,14 +78,14 @@ def test_adjointness(scale, height, width, num_images, num_kernels, rng):
 @pytest.mark.parametrize('scale', SCALES)
 @pytest.mark.parametrize(('height', 'width'), [(3, 4), (5, 3)])
 def test_transfer_function_then_subsampling_equals_degrade(scale, height, width, rng):
-    x, kernels = random(rng, 3, 2, scale * height, scale * width), random_kernels(rng, 3, 5)
+    x, kernels = random(rng, 3, 2, scale * height, scale * width), random_kernels(rng, 3, 3 if scale == 1 else 5)
     blurred = torch.fft.ifft2(kernel_to_otf(kernels, x.shape[-2:]) * torch.fft.fft2(x)).real
     torch.testing.assert_close(blurred[..., ::scale, ::scale], degrade(x, kernels, scale), rtol=0, atol=1e-13)
 
 
 @pytest.mark.parametrize('scale', SCALES)
 def test_aliased_power_of_the_transfer_function_holds_the_eigenvalues_of_a_a_adjoint(scale, rng):
-    kernel, size = random_kernels(rng, 1, 5), (3 * scale, 4 * scale)
+    kernel, size = random_kernels(rng, 1, 3 if scale == 1 else 5), (3 * scale, 4 * scale)
     matrix = dense_operator(kernel, scale, size)
     eigenvalues = aliased_power(kernel_to_otf(kernel, size).abs().square(), scale)
     assert eigenvalues.shape == (1, 1, 3, 4)
@@ -105,7 +105,7 @@ def test_aliased_power_averages_the_frequencies_that_coincide_after_subsampling(
 @pytest.mark.parametrize('alpha', [1e-3, 1.0])
 def test_data_step_is_where_the_gradient_of_its_objective_vanishes(scale, num_images, num_kernels, alpha, rng):
     z, y = random(rng, num_images, 2, 3 * scale, 4 * scale), random(rng, num_images, 2, 3, 4)
-    kernels = random_kernels(rng, num_kernels, 5)
+    kernels = random_kernels(rng, num_kernels, 3 if scale == 1 else 5)
     x = data_step(z, y, kernels, scale, alpha).requires_grad_()
     assert x.shape == (max(num_images, num_kernels), *z.shape[1:])
     objective = (degrade(x, kernels, scale) - y).square().sum() + alpha * (x - z).square().sum()
@@ -118,7 +118,7 @@ def test_data_step_is_where_the_gradient_of_its_objective_vanishes(scale, num_im
 def test_data_step_solves_the_dense_normal_equations(scale, num_images, num_kernels, rng):
     size, num = (3 * scale, 4 * scale), max(num_images, num_kernels)
     z, y = random(rng, num_images, 1, *size), random(rng, num_images, 1, 3, 4)
-    kernels, alpha = random_kernels(rng, num_kernels, 5), 0.1 + random(rng, num, 1, 1, 1)
+    kernels, alpha = random_kernels(rng, num_kernels, 3 if scale == 1 else 5), 0.1 + random(rng, num, 1, 1, 1)
     x = data_step(z, y, kernels, scale, alpha)
     for index in range(num):
         matrix, image = dense_operator(kernels[index % num_kernels][None], scale, size), index % num_images
@@ -146,7 +146,7 @@ def test_weighted_data_step_is_where_the_gradient_of_its_objective_vanishes(
 ):
     size = (scale * height, scale * width)
     z, y = random(rng, num_images, 2, *size), random(rng, num_images, 2, height, width)
-    kernels, spectrum = random_kernels(rng, num_kernels, 5), random_spectrum(*size, rng)
+    kernels, spectrum = random_kernels(rng, num_kernels, 3 if scale == 1 else 5), random_spectrum(*size, rng)
     x = data_step(z, y, kernels, scale, alpha, spectrum).requires_grad_()
     assert x.shape == (max(num_images, num_kernels), 2, *size)
     distance = (torch.fft.fft2(x - z, norm='ortho').abs().square() / spectrum).sum()
@@ -158,7 +158,7 @@ def test_weighted_data_step_is_where_the_gradient_of_its_objective_vanishes(
 @pytest.mark.parametrize('scale', [2, 3])
 def test_weighted_data_step_solves_the_dense_normal_equations(scale, rng):
     size, alpha = (3 * scale, 4 * scale), 0.1
-    z, y, kernel = random(rng, 1, 1, *size), random(rng, 1, 1, 3, 4), random_kernels(rng, 1, 5)
+    z, y, kernel = random(rng, 1, 1, *size), random(rng, 1, 1, 3, 4), random_kernels(rng, 1, 3 if scale == 1 else 5)
     spectrum = random_spectrum(*size, rng)
     matrix, weight = dense_operator(kernel, scale, size), alpha * dense_inverse_covariance(spectrum)
     expected = torch.linalg.solve(matrix.T @ matrix + weight, matrix.T @ y.flatten() + weight @ z.flatten())
@@ -219,7 +219,7 @@ def test_kernels_that_do_not_fit_are_refused(images, kernels, message):
 @pytest.mark.parametrize(
     ('arguments', 'message'),
     [
-        ({'scale': 5}, 'scale: 5 is not one of 2, 3, 4, 8'),
+        ({'scale': 5}, 'scale: 5 is not one of 1, 2, 3, 4, 8'),
         ({'kernel_size': 10}, 'kernel_size: 10 is not an odd number'),
         ({'kernel_size': 1}, 'kernel_size: 1 is not an odd number of at least 3'),
         ({'kernel_size': 11.0}, r'kernel_size: 11\.0 is not an odd number'),
@@ -239,7 +239,8 @@ def test_unknown_facts_are_refused(arguments, message):
 def test_enlargement_brings_a_ramp_back_to_where_it_was_sampled(convention, scale):
     degradation = Degradation(scale, default_kernel_size(scale), convention)
     family = GaussianFamily(scale, degradation.kernel_size, degradation.centre, variance_range=(0.7, 1.0))
-    rows, columns = torch.meshgrid(torch.arange(12.0 * scale), torch.arange(10.0 * scale), indexing='ij')
+    unit = max(scale, 2)  # at scale 1, too, the image must hold the kernel
+    rows, columns = torch.meshgrid(torch.arange(12.0 * unit), torch.arange(10.0 * unit), indexing='ij')
     x = (0.3 * rows + 0.7 * columns)[None, None]
     lq = degradation.A(x, family.render(torch.full((1, 3), 0.5)))
     inside = (..., *(slice(5 * scale, -5 * scale + 1),) * 2)  # the ramp is not periodic

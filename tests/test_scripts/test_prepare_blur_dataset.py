@@ -53,7 +53,7 @@ def test_verification_needs_the_manifest_alone(run_script, hr, tmp_path):
         (['--noise', '-1'], 'noise: -1.0 is not allowed'),
         (['--noise', 'nan'], 'noise: nan is not allowed'),
         (['--jpeg', '101'], 'jpeg_quality: 101 is not allowed'),
-        (['--scale', '5'], 'scale: 5 is not allowed: input should be 2, 3, 4 or 8'),
+        (['--scale', '5'], 'scale: 5 is not allowed: input should be 1, 2, 3, 4 or 8'),
         (['--convention', 'kernelgan'], "convention: 'kernelgan' is not allowed"),
         (['--verify'], 'manifest.json: not a readable manifest'),
     ],

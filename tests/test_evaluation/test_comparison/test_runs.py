@@ -48,7 +48,7 @@ def test_files_that_cannot_be_read_are_refused(workshop):
         ({'val': {'metrics': {'psnr': 2}}}, 'val:metrics:psnr: 2 is not allowed'),
         ({'val': {'metrics': {'psnr': {'type': 'calculate_psnr'}}}}, 'val: metrics: psnr: missing key crop_border'),
         ({'manual_seed': None}, 'manual_seed: missing; results without one cannot be found again'),
-        ({'scale': 5}, 'scale: 5 is not allowed: input should be 2, 3, 4 or 8'),
+        ({'scale': 5}, 'scale: 5 is not allowed: input should be 1, 2, 3, 4 or 8'),
         ({'alternation': {'num_iter': 3}}, 'alternation: num_iter: 3 is not allowed: ClosedForm sets it'),
         ({'path': {'pretrain_network_g': 'w.pth'}}, 'path: pretrain_network_g: w.pth is'),
     ],
