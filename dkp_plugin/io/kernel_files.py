@@ -143,6 +143,6 @@ def write_kernel(path: Path, kernel: Tensor, convention: str, scale: int) -> Non
     array = kernel.detach().double().cpu().numpy()[0, 0]
     buffer = io.BytesIO()
     scipy.io.savemat(buffer, {'Kernel': array, 'convention': convention, 'scale': scale})
-    # The first 116 bytes are free text, in which SciPy puts the time; equal kernels shall be equal files.
+    # The first 116 bytes are free text, in which SciPy writes the time; equal kernels must give equal files.
     write_bytes(path, b'MATLAB 5.0 MAT-file, a blur kernel by dkp_plugin'.ljust(116) + buffer.getvalue()[116:])
     write_image(path.with_suffix('.png'), kernel_picture(array))

@@ -1,8 +1,8 @@
-"""Read and write photographs as people have them: any mode, 8 or 16 bits, turned by EXIF, with a colour profile.
+"""Read and write photographs: any mode, 8 or 16 bits, EXIF orientation, colour profiles, metadata.
 
 Everything that reads an image file reads it here: photographs and the images of option files alike.
 
-An array of pixels says all by its shape and dtype: (h, w, C) with C = 1 gray, 2 gray and alpha, 3 RGB, 4 RGB and alpha;
+The shape and dtype of an array of pixels tell its mode: (h, w, C) with C = 1 gray, 2 gray and alpha, 3 RGB, 4 RGB and alpha;
 uint8 or uint16. Alpha is not premultiplied.
 """
 
@@ -32,7 +32,7 @@ SEVERAL = 'holds more than one picture, only the first is read'
 
 @dataclass(frozen=True)
 class Photo:
-    """A photograph as it is looked at.
+    """A photograph in its upright orientation.
 
     Attributes:
         pixels: (h, w, C) uint8 or uint16; see the module.
@@ -217,7 +217,7 @@ def check_format(path: Path, pixels: np.ndarray) -> None:
 def write_photo(
     path: Path, pixels: np.ndarray, icc_profile: bytes | None = None, metadata: Metadata | None = None
 ) -> None:
-    """Write a photograph in the format of the path's suffix, in one move; without loss but for JPEG.
+    """Write a photograph in the format of the path's suffix, in one move; lossless except for JPEG.
 
     Args:
         path: The file.

@@ -15,17 +15,17 @@ def staged_folder(folder: Path, overwrite: bool = False) -> Iterator[Path]:
 
     Args:
         folder: The place. Folders above it are made.
-        overwrite: Whether a folder that is there already is replaced. It stays untouched until the new one is whole.
+        overwrite: Whether an existing folder is replaced. It stays untouched until the new one is complete.
 
     Yields:
         A folder beside the place; it is gone if the block fails.
 
     Raises:
-        UserError: if something is there and shall not be replaced.
+        UserError: if the folder exists and must not be replaced.
     """
     folder = Path(os.path.realpath(folder))  # of a link, what it points to is replaced, not the link
     if folder.exists() and not overwrite:
-        raise UserError(f'{folder}: is there already; nothing was written')
+        raise UserError(f'{folder}: already exists; nothing was written')
     staging, replaced = (folder.with_name(f'.{folder.name}.{os.getpid()}.{state}') for state in ('new', 'old'))
     staging.mkdir(parents=True)
     try:

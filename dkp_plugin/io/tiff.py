@@ -121,7 +121,7 @@ def read_pages(content: bytes) -> list[Page]:
         content: It starts with one of :data:`SIGNATURES`.
 
     Returns:
-        Its pages, but for thumbnails and masks of the first one, which is always there.
+        Its pages without thumbnails and masks; the first page always exists.
 
     Raises:
         ValueError: if there is no page.

@@ -58,7 +58,7 @@ def run(arguments: argparse.Namespace) -> int:
         UserError: for a mistake, before any work.
     """
     cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)  # our own lines report damaged images
-    warnings.filterwarnings('ignore', module='PIL')  # on what it has repaired
+    warnings.filterwarnings('ignore', module='PIL')  # about files that it repaired
     if arguments.report:
         check_template_engine()
     items = find_items(arguments.inputs, arguments.output, arguments.overwrite, arguments.save_kernel)

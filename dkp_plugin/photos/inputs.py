@@ -1,4 +1,4 @@
-"""Which photographs a command line means, and where their results go."""
+"""The photographs that a command line names, and the files of their results."""
 
 import glob
 import json
@@ -25,8 +25,8 @@ class Item:
     Attributes:
         source: The photograph.
         target: Its result.
-        record: What was done; it lies beside the result in the folder ``.dkp``.
-        kernel: The kernel's ``.mat`` file, if it is wanted.
+        record: What was done, a file in the folder ``.dkp`` beside the result.
+        kernel: The kernel's ``.mat`` file, if requested.
     """
 
     source: Path
@@ -35,12 +35,12 @@ class Item:
     kernel: Path
 
     def outputs(self, with_kernel: bool) -> list[Path]:
-        """The files that a user gets: the result and, if wanted, the kernel and its picture."""
+        """The files for the user: the result and, if requested, the kernel and its picture."""
         return [self.target, *([self.kernel, self.kernel.with_suffix('.png')] if with_kernel else [])]
 
 
 def output_folder(output: Path) -> Path:
-    """The folder of results: ``output``, or where it lies, if its suffix makes it an image."""
+    """The folder of results: ``output``, or its parent if its suffix is that of an image."""
     output = Path(os.path.abspath(output))
     return output.parent if output.suffix.lower() in IMAGE_SUFFIXES and not output.is_dir() else output
 
@@ -51,14 +51,14 @@ def find_items(
     """Find the photographs of a command line.
 
     Args:
-        patterns: Files, folders, which are searched with all that is below them, or patterns of either.
-        output: A folder; or, for a single file, a file, whose suffix says the format.
+        patterns: Files, folders, which are searched recursively, or patterns of either.
+        output: A folder; or, for a single photograph, a file, whose suffix selects the format.
         overwrite: Whether results may replace files that are not results of an earlier run.
-        with_kernels: Whether the kernels are written, too.
+        with_kernels: Whether the kernels are written as well.
 
     Returns:
-        The photographs, in the order of ``patterns``, each once. Their results are PNG files that keep the names, and
-        the folders below those that were named; where two would have one name, both keep their old suffix as well.
+        The photographs, in the order of ``patterns``, each once. Their results are PNG files of the same names in the
+        same subfolders; where two would have the same name, both keep their old suffix as well.
 
     Raises:
         UserError: if there is nothing to restore; or a result would leave ``output``, replace a photograph that is to
@@ -127,11 +127,11 @@ def _check_outputs(items: Sequence[Item], overwrite: bool, with_kernels: bool) -
                 continue
             own = written_before(item) if own is None else own
             if path.name not in own:
-                raise UserError(f'{path}: is there already and not from an earlier run; --overwrite replaces it')
+                raise UserError(f'{path}: already exists and is not from an earlier run; --overwrite replaces it')
 
 
 def read_record(item: Item) -> dict[str, Any]:
-    """What is known of an image that was finished; empty if it was not."""
+    """The record of a finished image; empty if it is not finished."""
     record = _load_record(item)
     return {} if record.get('status') == STARTED else record
 
@@ -145,16 +145,16 @@ def _load_record(item: Item) -> dict[str, Any]:
 
 
 def written_before(item: Item) -> set[str]:
-    """Names of the files that earlier runs have written for a photograph, or were about to write."""
+    """Names of the files that earlier runs wrote for a photograph, or were about to write."""
     record = _load_record(item)
     paths = [*(record.get('written') or ()), *(record.get('outputs') or ())]
     return {Path(path).name for path in paths if isinstance(path, str)}
 
 
 def claim(item: Item, outputs: Iterable[str | Path]) -> list[str]:
-    """Note that files are about to be written, before the first of them is.
+    """Record that files are about to be written.
 
-    A run that is killed between a result and its record leaves a file that the next run knows as its own.
+    So the next run recognises the files of a run that was killed between a result and its record.
 
     Args:
         item: The photograph.
@@ -169,9 +169,9 @@ def claim(item: Item, outputs: Iterable[str | Path]) -> list[str]:
 
 
 def find_unreadable(patterns: Sequence[str], output: Path) -> list[Path]:
-    """Images of kinds that are not read, in the folders of a command line.
+    """Find images of unsupported kinds in the folders of a command line.
 
-    :func:`~dkp_plugin.io.formats.describe_unreadable` says what to do about them.
+    :func:`~dkp_plugin.io.formats.describe_unreadable` turns them into a message.
     """
     folders = [path for path in _expand(patterns) if path.is_dir()]
     files = dict.fromkeys(file for folder in folders for file in _files_below(folder, output))
@@ -179,7 +179,7 @@ def find_unreadable(patterns: Sequence[str], output: Path) -> list[Path]:
 
 
 def _expand(patterns: Sequence[str]) -> list[Path]:
-    """Files and folders that are meant; one that is not there stays, to be told when its turn comes."""
+    """Files and folders that patterns match; a missing one stays, and fails when its turn comes."""
     paths = []
     for pattern in patterns:
         found = [pattern] if os.path.exists(pattern) else sorted(glob.glob(pattern, recursive=True))
@@ -188,7 +188,7 @@ def _expand(patterns: Sequence[str]) -> list[Path]:
 
 
 def _files_below(folder: Path, output: Path) -> list[Path]:
-    """Files in a folder and its folders, but for hidden ones and those in the output folder."""
+    """Files in a folder and below, except hidden ones and those in the output folder."""
     found = []
     for parent, folders, files in os.walk(folder):
         folders[:] = sorted(

@@ -229,7 +229,7 @@ def test_unreadable_manifest(content, message, hr, tmp_path):
 
 def test_nothing_is_overwritten(hr, tmp_path):
     (tmp_path / 'out').mkdir()
-    with pytest.raises(UserError, match='out: is there already; nothing was written'):
+    with pytest.raises(UserError, match='out: already exists; nothing was written'):
         prepare(hr, tmp_path / 'out', BlurRecipe())
     assert list((tmp_path / 'out').iterdir()) == []
 

@@ -141,7 +141,7 @@ def test_existing_output_stays_unless_told_otherwise(folders):
     root = folders / 'out.lmdb'
     create_lmdb(folders / 'LR', root)
     before = content(root)
-    with pytest.raises(UserError, match=r'out\.lmdb: is there already; nothing was written$'):
+    with pytest.raises(UserError, match=r'out\.lmdb: already exists; nothing was written$'):
         create_lmdb(folders / 'HR', root)
     assert content(root) == before
     create_lmdb(folders / 'HR', root, overwrite=True)

@@ -67,7 +67,7 @@ def test_only_results_of_earlier_runs_are_replaced(folder):
     patterns, target = [str(folder / 'in/a.JPG')], folder / 'in/a.png'
     with pytest.raises(UserError) as error:
         find_items(patterns, folder / 'in')
-    assert str(error.value) == f'{target}: is there already and not from an earlier run; --overwrite replaces it'
+    assert str(error.value) == f'{target}: already exists and is not from an earlier run; --overwrite replaces it'
     (item,) = find_items(patterns, folder / 'in', overwrite=True)
     assert item.target == target
     write_json(item.record, {'status': 'done', 'outputs': ['/moved/since/a.png']})
@@ -96,7 +96,7 @@ def test_a_run_that_was_killed_knows_its_files(folder):
     assert written_before(item) == {'a.png', 'a_kernel.mat'}
     assert find_items([str(folder / 'b/a.png')], folder / 'o', with_kernels=True) == [item]
     item.kernel.with_suffix('.png').touch()
-    with pytest.raises(UserError, match=r'a_kernel\.png: is there already'):
+    with pytest.raises(UserError, match=r'a_kernel\.png: already exists'):
         find_items([str(folder / 'b/a.png')], folder / 'o', with_kernels=True)
     assert find_items([str(folder / 'b/a.png')], folder / 'o') == [item]
 

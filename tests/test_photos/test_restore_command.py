@@ -60,7 +60,7 @@ def test_a_photograph_of_another_format_is_not_overwritten(photos, options, caps
     write_photo(photos / 'a.jpg', np.full((20, 20, 3), 100, np.uint8))
     before = (photos / 'a.png').read_bytes()
     assert run(photos / 'a.jpg', '-o', photos, '--opt', options) == 2
-    error = f'error: {photos}/a.png: is there already and not from an earlier run; --overwrite replaces it\n'
+    error = f'error: {photos}/a.png: already exists and is not from an earlier run; --overwrite replaces it\n'
     assert capsys.readouterr().err == error
     assert (photos / 'a.png').read_bytes() == before and not (photos / '.dkp').exists()
 

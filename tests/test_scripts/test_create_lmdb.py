@@ -12,7 +12,7 @@ def test_folder_becomes_an_lmdb_once(run_script, tmp_path):
     assert run_script('create_lmdb', tmp_path / 'in', output) == (
         2,
         '',
-        f'error: {output}: is there already; nothing was written\n',
+        f'error: {output}: already exists; nothing was written\n',
     )
     assert run_script('create_lmdb', tmp_path / 'in', output, '--overwrite')[0] == 0
 
