@@ -110,7 +110,7 @@ def make_restorer(arguments: argparse.Namespace, device: torch.device) -> tuple[
 
 
 def describe(options: Mapping[str, Any], num_images: int, device: torch.device) -> str:
-    """The first line: what is to be done, and on what."""
+    """The first line of the output: method, device, number of images."""
     blocks = [options[key] for key in ('network_k', 'network_g')]
     methods = ' with '.join(
         ' '.join([block['type'], *(str(block[key]) for key in ('kernel_family', 'source') if key in block)])
@@ -123,7 +123,7 @@ def describe(options: Mapping[str, Any], num_images: int, device: torch.device) 
 def _pixels(source: Path, max_pixels: int) -> int:
     try:
         height, width = photo_size(source, max_pixels)
-    except ImageError:  # told when its turn comes
+    except ImageError:  # reported when its turn comes
         return 0
     return height * width
 
@@ -181,7 +181,7 @@ class _Worker:
         self.files = [Path(file).expanduser() for file in files if file is not None and os.path.isfile(file)]
 
     def __call__(self, item: Item) -> dict[str, Any]:
-        """Restore an image, or find it finished, or note why it failed; tell it."""
+        """Restore an image, or find it finished, or record why it failed; report it."""
         self.progress.begin(item.source.name)
         stop_if_requested()
         try:
@@ -190,16 +190,15 @@ class _Worker:
             raise
         except Exception as error:  # whatever is wrong with one image, the others are done
             record = {'status': 'failed', 'input': str(item.source), 'error': _reason(error, item.source)}
-        self._tell(record)
+        self._report(record)
         return record
 
     def _finished_or_new(self, item: Item) -> dict[str, Any]:
-        options = {key: value for key, value in self.options.items() if key != 'val'}  # which changes no result
+        options = {key: value for key, value in self.options.items() if key != 'val'}  # it changes no result
         strip = self.arguments.strip_metadata
         content = [item.source, item.source.stem, options, self.restoration.tile, strip, __version__, *self.files]
-        wanted = {'fingerprint': fingerprint(*content), 'outputs': [str(item.target)]}
-        if self.arguments.save_kernel:
-            wanted['outputs'] += [str(item.kernel), str(item.kernel.with_suffix('.png'))]
+        outputs = [str(path) for path in item.outputs(self.arguments.save_kernel)]
+        wanted = {'fingerprint': fingerprint(*content), 'outputs': outputs}
         record = read_record(item)
         is_same = record.get('fingerprint') == wanted['fingerprint']
         if is_same and set(wanted['outputs']) <= set(record['outputs']) and all(map(os.path.exists, record['outputs'])):
@@ -243,7 +242,7 @@ class _Worker:
         checkpoints.remove()
         return record
 
-    def _tell(self, record: dict[str, Any]) -> None:
+    def _report(self, record: dict[str, Any]) -> None:
         if self.arguments.json:
             print(json.dumps({key: value for key, value in record.items() if key not in LONG}), flush=True)
         if record['status'] == 'failed':
