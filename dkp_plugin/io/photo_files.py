@@ -2,8 +2,8 @@
 
 Everything that reads an image file reads it here: photographs and the images of option files alike.
 
-The shape and dtype of an array of pixels tell its mode: (h, w, C) with C = 1 gray, 2 gray and alpha, 3 RGB, 4 RGB and alpha;
-uint8 or uint16. Alpha is not premultiplied.
+The shape and dtype of an array of pixels tell its mode: (h, w, C) with C = 1 gray, 2 gray and alpha, 3 RGB, 4 RGB and
+alpha; uint8 or uint16. Alpha is not premultiplied.
 """
 
 import io
