@@ -78,10 +78,10 @@ def test_an_image_smaller_than_the_kernel_is_named():
     ('options', 'message'),
     [
         ({'family': 'box'}, "kernel_family: 'box' is not one of gaussian, motion, line, levin, nor a folder"),
-        ({'family': 'levin'}, 'kernel_family: levin: datasets/kernels/levin has to hold'),
+        ({'family': 'levin'}, 'kernel_family: levin: datasets/kernels/levin must contain'),
         (
             {'family': '.', 'length_range': (1, 2)},
-            r'length_range: \(1.0, 2.0\) is of no use to the kernels of a folder',
+            r'length_range: \(1.0, 2.0\) is not allowed with a folder of kernels',
         ),
         ({'kernel_size': 8}, 'kernel_size: 8 is not an odd number of at least 3'),
         ({'variance_range': (3, 2)}, r'variance_range: \[3.0, 2.0\] is not a range'),

@@ -60,7 +60,7 @@ def test_as_many_gpus_as_there_are(registered, num_gpu, num_there, is_possible, 
     if is_possible:
         check_options(opt)
     else:
-        assert message_of(check_options, opt).startswith('num_gpu: 1 is not possible, this machine has 0 CUDA devices')
+        assert message_of(check_options, opt).startswith('num_gpu: 1 is not allowed, this machine has 0 CUDA devices')
 
 
 def test_tensorboard_is_asked_for_only_where_it_is_wanted(registered, monkeypatch):
@@ -68,7 +68,7 @@ def test_tensorboard_is_asked_for_only_where_it_is_wanted(registered, monkeypatc
     opt = {'name': 'x', 'num_gpu': 0, 'model_type': 'Free', 'logger': {'use_tb_logger': False}}
     check_options(opt)
     opt['logger']['use_tb_logger'] = True
-    assert message_of(check_options, opt).startswith('logger: use_tb_logger: True is not possible: pip install tensor')
+    assert message_of(check_options, opt).startswith('logger: use_tb_logger: True needs tensorboard: pip install tensor')
 
 
 def test_metric_data_are_what_the_model_passes():
@@ -139,4 +139,4 @@ def test_mistakes_in_a_data_set(registered, block, changes, message):
 
 def test_two_data_sets_of_one_name_would_share_their_results(block):
     found = message_of(check_datasets, {'test_1': block, 'test_2': dict(block)}, Degradation(2, 11))
-    assert found == 'datasets: test_2: name: A is the name of test_1, too'
+    assert found == 'datasets: test_2: name: A is also the name of test_1'

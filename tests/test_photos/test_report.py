@@ -70,7 +70,7 @@ def test_large_pictures_are_shrunk(make_record, tmp_path, monkeypatch):
 def test_names_and_doubts_are_escaped_and_unfinished_images_counted(make_record, tmp_path):
     page = page_of(tmp_path, [make_record('<b>', doubts=['it is <i>bad</i>']), {}, {}])
     assert '&lt;b&gt;.png' in page and '<b>' not in page and 'it is &lt;i&gt;bad&lt;/i&gt;' in page
-    assert '2 more are not finished' in page and '1 images' in page
+    assert '2 others are unfinished or failed' in page and '1 images' in page
     assert '<strong class="low">low</strong>' in page and '<strong class="good">good</strong>' not in page
 
 
@@ -78,7 +78,7 @@ def test_pictures_whose_files_are_gone_are_left_out(make_record, tmp_path):
     record = make_record()
     (tmp_path / 'a.png').unlink()
     page = page_of(tmp_path, [record])
-    assert 'The files are no longer where they were.' in page
+    assert 'The files no longer exist at their paths.' in page
     assert not pictures(page, 'webp') and len(pictures(page, 'png')) == 1  # the kernel
 
 
