@@ -9,7 +9,7 @@ from dkp_plugin.host.errors import UserError
 from dkp_plugin.io.weight_files import read_weights
 
 UNPAIRED_WEIGHTS = Path(__file__).parent / 'weights' / 'unpaired_x4.safetensors'
-UNPAIRED_SHA256 = 'bdc730f9a1580323a92121630b64d83050ef4b2d699d2ec8688e5b0432a3443d'
+UNPAIRED_SHA256 = 'c67c21596c8179f19af1da6a0e7d12ff33d6499dc633154a3c96b86165a9740a'
 
 
 def read_unpaired_weights(path: Path | None) -> dict[str, Any]:
