@@ -47,7 +47,7 @@ def main() -> None:
     net = load_unpaired(arguments.weights)
     net.adopt(degradation)
     one_pass = UnpairedKernel(arguments.weights), Unpaired(kernel_iters=1)
-    with_dkp = EvidenceDKP(), Unpaired(kernel_iters=4)
+    with_dkp = EvidenceDKP(pke_weight=0.0), Unpaired(kernel_iters=4)
     for _, restorer in (one_pass, with_dkp):
         restorer.load(arguments.weights)
 

@@ -210,7 +210,7 @@ class UnpairedSR(nn.Module):
     serves both.
 
     Args:
-        scale: 2, 3, 4 or 8.
+        scale: One of ``SCALES``.
         convention: ``aligned`` or ``released``, of the images and kernels that go in and come out.
         kernel_size: Odd K of the kernels that come out; None: the default of the scale. The grid inside has
             K + 2 (s - 1) pixels and holds the kernels of both conventions.

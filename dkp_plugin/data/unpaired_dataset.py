@@ -19,6 +19,7 @@ from dkp_plugin.io.folders import list_folder
 from dkp_plugin.io.formats import IMAGE_SUFFIXES
 from dkp_plugin.io.images import decode_image
 from dkp_plugin.io.lmdb_reader import list_lmdb, read_lmdb
+from dkp_plugin.physics.degradation import SCALES
 
 MAX_WARNINGS = 10  # about pairs that leak; the others are counted
 
@@ -30,7 +31,7 @@ class UnpairedDatasetOptions(BaseModel):
     name: str
     type: str
     phase: Literal['train'] = 'train'
-    scale: Literal[2, 3, 4, 8]
+    scale: Literal[SCALES]
     dataroot_lq: Path
     dataroot_exemplar: Path
     lq_size: PositiveInt

@@ -19,7 +19,7 @@ from dkp_plugin.models.training_options import (
     TrainingPaths,
     ValBlock,
 )
-from dkp_plugin.physics.degradation import Degradation
+from dkp_plugin.physics.degradation import SCALES, Degradation
 from dkp_plugin.physics.kernel_families import KERNEL_FAMILIES, KernelFamily, build_family
 from dkp_plugin.physics.kernels import default_kernel_size
 
@@ -119,7 +119,7 @@ class UnpairedPaths(TrainingPaths):
 class UnpairedOptions(TrainingOptions):
     """An option file with ``model_type: UnpairedSRModel``."""
 
-    scale: Literal[2, 3, 4, 8]
+    scale: Literal[SCALES]
     degradation: UnpairedDegradationOptions = UnpairedDegradationOptions()
     network_k: Block
     path: UnpairedPaths = UnpairedPaths()
