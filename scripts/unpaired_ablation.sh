@@ -30,8 +30,8 @@ run() {
     for test in Unpaired UnpairedDKP UnpairedOracle; do
         local own=()
         [[ "$test" == Unpaired ]] && own=("network_k:pretrained=$weights")
-        python -m dkp_plugin.test -opt "options/test/${test}_gaussian_x4.yml" --force_yml "name=${name}_$test" \
-            "path:pretrain_network_g=$weights" datasets:test_3=~ datasets:test_4=~ "${own[@]}"
+        python -m dkp_plugin.test -opt "options/test/${test}_gaussian_x4.yml" --only Set5 Set14 \
+            --force_yml "name=${name}_$test" "path:pretrain_network_g=$weights" "${own[@]}"
     done
 }
 
