@@ -21,12 +21,13 @@ import yaml
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
-from dkp_plugin.data import blind_sr_dataset, kernel_dataset, photo_crop_dataset, synthesis
+from dkp_plugin.data import blind_sr_dataset, kernel_dataset, photo_crop_dataset, synthesis, unpaired_dataset
 from dkp_plugin.engine import options
 from dkp_plugin.estimators.base import KernelEstimator
 from dkp_plugin.evaluation import checks
 from dkp_plugin.evaluation.comparison.suites import SuiteEntry
 from dkp_plugin.host import schema
+from dkp_plugin.models import unpaired_options
 from dkp_plugin.restorers.base import Restorer
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -45,6 +46,7 @@ Unknown keys, missing keys and wrong values are reported before a run starts, in
 and the allowed values. `~` is YAML for none. Training keys that are not listed here are BasicSR's.
 """
 
+BASICSR = "BasicSR's."
 # Descriptions of keys that have none in the code that checks them.
 WORDS = {
     'the top level': {
@@ -127,6 +129,7 @@ WORDS = {
         'seed': 'Seed of kernels and noise, combined with the image name.',
         'noise': 'Standard deviation of Gaussian noise, out of 255.',
         'jpeg_quality': 'JPEG quality of the LR image; `~`: no compression.',
+        'shared': 'One kernel for all images, as of one camera.',
     },
     'KernelDataset': {
         'name': 'Name of the data set.',
@@ -147,13 +150,52 @@ WORDS = {
         'resize_factors': 'Sizes, at most 1, at which each photograph is used.',
         'gray_share': 'Share of the crops that are converted to gray.',
     },
+    'UnpairedDataset': {
+        'name': 'Of the data set.',
+        'type': '`UnpairedDataset`.',
+        'dataroot_lq': 'LR images without truth: a folder or an lmdb.',
+        'dataroot_exemplar': 'Sharp photographs that have nothing to do with them.',
+        'lq_size': 'Side of the LR crops.',
+        'exemplar_size': 'Side of the crops of exemplars; `~`: `scale` times `lq_size`.',
+        'leak_check': 'What happens where a photograph is in both folders, by its name or its content.',
+        'io_backend': '`{type: disk}` or `{type: lmdb}`.',
+    },
+    'UnpairedSRModel: train': {
+        'image_crop': 'LR pixels of the crops that S and R see; N sees all of a crop.',
+        'num_lq': 'Crops of LR images per step and process.',
+        'perturbation': 'How far kernels of the bank are moved, at most, for a third of the pairs.',
+        'intermediate_kernels': 'What blurs the exemplars of S; `bank` is for an ablation.',
+        'bank': 'When the kernels of the LR images are estimated, and how they are used, see below.',
+        'precision': 'Of the hidden layers; `auto`: bf16 where the hardware has it.',
+        'parts': 'Of the network that are trained; the weight head of N belongs to R.',
+        'own_shares': "Of the pairs that R restores with N's kernel, at the start and at the end.",
+        'max_grad_norm': 'Longest gradient of each of S, N and R.',
+        'ema_decay': 'Of the averaged weights, which judge the kernels and teach.',
+        'optim_g': BASICSR,
+        'scheduler': BASICSR,
+        'total_iter': BASICSR,
+        'warmup_iter': BASICSR,
+        'pixel_opt': 'Loss `l_exemplar`.',
+        'intermediate_opt': 'Loss `l_intermediate`.',
+        'kernel_opt': 'Loss `l_kernel`: `KernelCrossEntropyLoss`.',
+        'distill_opt': 'Loss `l_distill`.',
+        'affinity_opt': 'Loss `l_affinity`: `FeatureAffinityLoss`.',
+        'aux_opt': 'Loss `l_aux`.',
+        'data_opt': 'Loss `l_data`.',
+    },
+    'UnpairedSRModel: train: bank': {
+        'start_iter': 'First iteration that uses the kernels of the LR images.',
+        'interval': 'Iterations between two estimates from then on.',
+        'num_steps': 'Steps of the estimator for a kernel.',
+        'share': 'Of the bank among the kernels that N learns; the others are random.',
+        'source': '`random` leaves the bank as it starts, for an ablation.',
+    },
     'an entry of option_files': {
         'file': 'An option file.',
         'only': 'Names of the data sets to run; by default all.',
         'variants': 'Changes to the file, by variant name; a block with a `type` replaces the existing block.',
     },
 }
-BASICSR = "BasicSR's."
 OF_LOADER = {
     'use_shuffle',
     'num_worker_per_gpu',
@@ -321,10 +363,18 @@ def training_sections() -> Iterator[str]:
     for name, model in checks.MODEL_REGISTRY:
         if model.__module__.startswith('dkp_plugin.') and name != 'BlindSRModel':
             yield f'### model_type: {name}\n\n{split_docstring(model.__doc__)[0]}\n'
-    for name, module in (('KernelDataset', kernel_dataset), ('PhotoCropDataset', photo_crop_dataset)):
+    datasets = {
+        'KernelDataset': kernel_dataset,
+        'PhotoCropDataset': photo_crop_dataset,
+        'UnpairedDataset': unpaired_dataset,
+    }
+    for name, module in datasets.items():
         doc = split_docstring(getattr(module, name).__doc__)[0].partition(' Keys:')[0]
         yield f'### {name}\n\n{doc}\n\n{table(block_rows(name, getattr(module, name + "Options")))}'
-    for name in ('CompactPrior', 'KernelFlow'):
+    for name, block in (('', unpaired_options.UnpairedTrain), (': bank', unpaired_options.BankOptions)):
+        title = f'UnpairedSRModel: train{name}'
+        yield f'### {title}\n\n{table(block_rows(title, block))}'
+    for name in ('CompactPrior', 'KernelFlow', 'UnpairedSR'):
         yield network_section(name, schema.ARCH_REGISTRY.get(name))
 
 

@@ -31,7 +31,8 @@ class RandomKernelOptions(BaseModel):
     """Block ``random_kernel``; see :mod:`dkp_plugin.physics.kernels` for the ranges.
 
     ``family`` is one of ``KERNEL_FAMILIES``, a folder of kernel files, or ``levin`` for the folder ``LEVIN_FOLDER``.
-    ``noise`` is the standard deviation of Gaussian noise in 8-bit levels; ``jpeg_quality`` is OpenCV's.
+    ``shared`` gives all images one kernel, as one camera would. ``noise`` is the standard deviation of Gaussian noise
+    in 8-bit levels; ``jpeg_quality`` is OpenCV's.
     """
 
     model_config = ConfigDict(extra='forbid')
@@ -39,6 +40,7 @@ class RandomKernelOptions(BaseModel):
     kernel_size: int | None = None
     variance_range: tuple[float, float] | None = None
     length_range: tuple[float, float] | None = None
+    shared: bool = False
     seed: int = 0
     noise: float = Field(default=0.0, ge=0, allow_inf_nan=False)
     jpeg_quality: int | None = Field(default=None, ge=1, le=100)
@@ -54,6 +56,7 @@ class Synthesis:
         seed: Seed of kernels and noise, combined with the image name.
         noise: Standard deviation of Gaussian noise in 8-bit levels.
         jpeg_quality: 1 to 100; None: no compression.
+        shared: Whether all images have one kernel.
     """
 
     degradation: Degradation
@@ -61,6 +64,7 @@ class Synthesis:
     seed: int = 0
     noise: float = 0.0
     jpeg_quality: int | None = None
+    shared: bool = False
 
     @classmethod
     def build(cls, options: RandomKernelOptions, scale: int, convention: str) -> 'Synthesis':
@@ -74,7 +78,7 @@ class Synthesis:
         degradation = Degradation(scale, kernel_size, convention)
         ranges = {'variance_range': options.variance_range, 'length_range': options.length_range}
         family = _build_family(options.family, degradation, ranges)
-        return cls(degradation, family, options.seed, options.noise, options.jpeg_quality)
+        return cls(degradation, family, options.seed, options.noise, options.jpeg_quality, options.shared)
 
     def crop(self, gt: Tensor) -> Tensor:
         """Crop an HR image (C, H, W) at the top left to multiples of the scale."""
@@ -85,7 +89,10 @@ class Synthesis:
         """Coordinates of an image's kernel, (1, P), and the generator that draws its noise next."""
         # The prefix separates these numbers from those of a model with the same seed, which would reveal the kernel.
         generator = image_generator(self.seed, f'random_kernel/{name}')
-        return self.family.sample(1, generator), generator
+        params = self.family.sample(1, generator)
+        if self.shared:
+            params = self.family.sample(1, image_generator(self.seed, 'random_kernel'))
+        return params, generator
 
     def degrade(self, gt: Tensor, name: str) -> tuple[Tensor, Tensor]:
         """Generate an LR image rounded to 8 bits, and its kernel.

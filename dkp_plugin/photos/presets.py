@@ -49,6 +49,11 @@ ZSSR: dict[str, Options] = {
     'balanced': {'network_g': {'type': 'ZSSR'}},
     'paper': {'network_g': {'type': 'ZSSR', 'num_steps': 3000}},
 }
+UNPAIRED: dict[str, Options] = {
+    'fast': {'network_g': {'type': 'Unpaired', 'kernel_iters': 1}},
+    'balanced': {'network_g': {'type': 'Unpaired', 'kernel_iters': 4}},
+    'paper': {'network_g': {'type': 'Unpaired', 'kernel_iters': 8}},
+}
 
 
 @dataclass(frozen=True)
@@ -61,6 +66,7 @@ class Method:
         families: Supported kernel families, the default first.
         has_family: Whether the estimator has the option ``kernel_family``; otherwise it supports only one family.
         restorer_options: Options of the restorer in addition to the preset, by family.
+        fast: Block of the estimator that replaces ``network_k`` in the preset ``fast`` with ``kernel: auto``.
     """
 
     network_k: Options
@@ -68,6 +74,7 @@ class Method:
     families: tuple[str, ...]
     has_family: bool = False
     restorer_options: dict[str, Options] = field(default_factory=dict)
+    fast: Options | None = None
 
 
 METHODS = {
@@ -82,6 +89,13 @@ METHODS = {
     'dip-fkp': Method({'type': 'FKP'}, DIP, ('gaussian', 'motion'), has_family=True),
     'double-dip': Method({'type': 'DoubleDIP', 'lr': 1e-4}, DIP, ('free',)),
     'bsrdm': Method({'type': 'BSRDM'}, DIP, ('gaussian',)),
+    'unpaired': Method(
+        {'type': 'EvidenceDKP', 'pke_weight': 0.0},
+        UNPAIRED,
+        ('gaussian', 'motion'),
+        has_family=True,
+        fast={'type': 'UnpairedKernel'},  # one pass of the network
+    ),
     'kernelgan-zssr': Method({'type': 'KernelGAN', 'num_iter': 3000}, ZSSR, ('free',)),
 }
 
@@ -150,6 +164,8 @@ def take_options(options: Options, changes: Options) -> Options:
 
 
 def _kernel_options(method: Method, choices: Choices) -> Options:
+    if choices.preset == 'fast' and method.fast is not None and choices.kernel == 'auto':
+        return method.fast
     kernel = method.families[0] if choices.kernel == 'auto' else choices.kernel
     if Path(kernel).suffix.lower() in KERNEL_SUFFIXES:
         return {'type': 'FixedKernel', 'source': kernel}

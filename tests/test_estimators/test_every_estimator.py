@@ -5,6 +5,7 @@ import torch
 from basicsr.utils.registry import ARCH_REGISTRY
 from mmengine.registry import MODELS
 
+from dkp_plugin.archs.unpaired_arch import UnpairedSR
 from dkp_plugin.estimators.base import KernelEstimator
 from dkp_plugin.physics.degradation import Degradation
 
@@ -15,6 +16,14 @@ ESTIMATORS = sorted(
 )
 DEGRADATION = Degradation(scale=2, kernel_size=7)
 TINY = {'KernelGAN': {'num_iter': 2, 'num_feat': 4, 'crop_size': 27}}
+
+
+@pytest.fixture(autouse=True)
+def weights(tmp_path, monkeypatch):
+    """A file of weights for x2 in the place of the package's, which are for x4."""
+    net = UnpairedSR(2, num_feat=4, num_block=1, num_block_refine=1, num_feat_kernel=4, num_block_kernel=1)
+    torch.save(net.state_dict(), tmp_path / 'unpaired.pth')
+    monkeypatch.setitem(TINY, 'UnpairedKernel', {'pretrained': str(tmp_path / 'unpaired.pth')})
 
 
 def run(estimator, seed, steps=6):

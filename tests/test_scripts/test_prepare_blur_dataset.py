@@ -24,6 +24,7 @@ def test_options_reach_the_manifest(run_script, hr, tmp_path):
         'kernel_size': 9,
         'variance_range': None,
         'length_range': [2, 3.5],
+        'shared': False,
         'seed': 7,
         'noise': 1.5,
         'jpeg_quality': 90,

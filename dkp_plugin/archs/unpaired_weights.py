@@ -1,0 +1,56 @@
+"""The weights of the unpaired network: those of the package, or a file of a training."""
+
+from pathlib import Path
+from typing import Any
+
+from dkp_plugin.archs.priors import _check_sum
+from dkp_plugin.archs.unpaired_arch import UnpairedSR
+from dkp_plugin.host.errors import UserError
+from dkp_plugin.io.weight_files import read_weights
+
+UNPAIRED_WEIGHTS = Path(__file__).parent / 'weights' / 'unpaired_x4.safetensors'
+UNPAIRED_SHA256 = 'c67c21596c8179f19af1da6a0e7d12ff33d6499dc633154a3c96b86165a9740a'
+
+
+def read_unpaired_weights(path: Path | None) -> dict[str, Any]:
+    """Read the weights of an :class:`~dkp_plugin.archs.unpaired_arch.UnpairedSR`.
+
+    Args:
+        path: Safetensors, or a checkpoint of BasicSR, of which the averaged weights are taken; None: those of the
+            package.
+
+    Returns:
+        A state dict.
+
+    Raises:
+        UserError: for a file that is missing or damaged.
+    """
+    if path is None:
+        path = UNPAIRED_WEIGHTS
+        _check_sum(path, UNPAIRED_SHA256)
+    weights, _ = read_weights(path.expanduser())
+    if isinstance(weights, dict):
+        weights = weights.get('params_ema', weights.get('params', weights))
+    return weights
+
+
+def load_unpaired(path: str | None, convention: str = 'aligned') -> UnpairedSR:
+    """Build the network of a file of weights.
+
+    Args:
+        path: The file; None or ``auto``: the weights of the package.
+        convention: Of the images and kernels that go in and come out.
+
+    Returns:
+        The network in evaluation mode, on the CPU, its parameters without gradients.
+
+    Raises:
+        UserError: for a file that is missing, damaged or of another network.
+    """
+    weights = read_unpaired_weights(None if path in (None, 'auto') else Path(path))
+    try:
+        net = UnpairedSR.from_weights(weights, convention)
+    except (AttributeError, KeyError, RuntimeError, TypeError, ValueError) as error:
+        reason = ' '.join(str(error).split())
+        raise UserError(f'{path}: these are not the weights of UnpairedSR ({reason[:200]})') from None
+    return net.eval().requires_grad_(False)

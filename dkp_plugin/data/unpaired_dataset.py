@@ -1,0 +1,171 @@
+"""Training data of unpaired super-resolution: crops of LR images, and crops of sharp photographs unrelated to them."""
+
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+from basicsr.utils import get_root_logger
+from basicsr.utils.registry import DATASET_REGISTRY
+from pydantic import BaseModel, ConfigDict, NonNegativeInt, PositiveInt
+from torch import Tensor
+from torch.utils.data import Dataset
+
+from dkp_plugin.archs.symmetries import transform
+from dkp_plugin.data.blind_sr_dataset import IOBackendOptions
+from dkp_plugin.data.leak_check import find_leaks
+from dkp_plugin.host.errors import ImageError, OptionError
+from dkp_plugin.host.schema import parse_section
+from dkp_plugin.io.folders import list_folder
+from dkp_plugin.io.formats import IMAGE_SUFFIXES
+from dkp_plugin.io.images import decode_image
+from dkp_plugin.io.lmdb_reader import list_lmdb, read_lmdb
+from dkp_plugin.physics.degradation import SCALES
+
+MAX_WARNINGS = 10  # about pairs that leak; the others are counted
+
+
+class UnpairedDatasetOptions(BaseModel):
+    """Option keys of :class:`UnpairedDataset`; those without a word there are BasicSR's."""
+
+    model_config = ConfigDict(extra='forbid')
+    name: str
+    type: str
+    phase: Literal['train'] = 'train'
+    scale: Literal[SCALES]
+    dataroot_lq: Path
+    dataroot_exemplar: Path
+    lq_size: PositiveInt
+    exemplar_size: PositiveInt | None = None
+    leak_check: Literal['warn', 'error', 'off'] = 'warn'
+    io_backend: IOBackendOptions = IOBackendOptions()
+    use_shuffle: bool = True
+    num_worker_per_gpu: NonNegativeInt  # BasicSR has no default for these two
+    batch_size_per_gpu: PositiveInt
+    dataset_enlarge_ratio: PositiveInt = 1
+    prefetch_mode: Literal['cpu', 'cuda'] | None = None
+    pin_memory: bool = False
+
+
+def list_images(root: Path, key: str, backend: str) -> dict[str, Path]:
+    """The images of a folder or of a BasicSR lmdb: paths by name, in the order of the names; in an lmdb no files.
+
+    Args:
+        root: The folder.
+        key: The option that names it, for messages.
+        backend: ``disk`` or ``lmdb``.
+
+    Raises:
+        OptionError: for a folder that is missing or empty.
+    """
+    root = root.expanduser()
+    if backend == 'lmdb':
+        return {name: root / name for name in sorted(list_lmdb(root, key))}
+    return {path.stem: path for path in list_folder(root, key, IMAGE_SUFFIXES)}
+
+
+def read_images(root: Path, key: str, backend: str) -> dict[str, Tensor]:
+    """Read all images of a folder or of a BasicSR lmdb; see :func:`list_images`.
+
+    Returns:
+        8-bit RGB pixels (3, H, W) by name.
+
+    Raises:
+        OptionError: for a folder that is missing or empty.
+        ImageError: for an image that cannot be read.
+    """
+    images = {}
+    for name, path in list_images(root, key, backend).items():
+        content = path.read_bytes() if backend == 'disk' else read_lmdb(root.expanduser(), name)
+        image = decode_image(content, str(path))
+        images[name] = (255 * image).round().byte().expand(3, -1, -1)
+    return images
+
+
+@DATASET_REGISTRY.register()
+class UnpairedDataset(Dataset):
+    """Crops of two folders that have nothing to do with each other; all images are kept in memory as 8-bit pixels.
+
+    An item holds ``exemplar`` (3, S, S), turned and mirrored at random, ``lq`` (3, s, s), float32 RGB in [0, 1], and
+    ``lq_index``, the place of the LR image in the order of the names. There are as many items as exemplars. The numbers
+    come from PyTorch's global generator, which BasicSR seeds in each of its workers.
+
+    ``exemplar_size`` is ``scale * lq_size`` by default. ``leak_check`` says what happens where a photograph is in both
+    folders: see :func:`~dkp_plugin.data.leak_check.find_leaks`.
+
+    Raises:
+        OptionError: for a missing or empty folder, for one folder under both keys, and for a leak with ``error``.
+        ImageError: for an image that cannot be read, or that is smaller than its crop.
+    """
+
+    def __init__(self, opt: dict[str, Any]) -> None:
+        self.opt = opt
+        self.options = self.check_options(opt)
+        backend = self.options.io_backend.type
+        roots = self.options.dataroot_lq, self.options.dataroot_exemplar
+        lq, exemplars = (
+            read_images(root, key, backend)
+            for root, key in zip(roots, ('dataroot_lq', 'dataroot_exemplar'), strict=True)
+        )
+        self.lq_size = self.options.lq_size
+        self.exemplar_size = self.options.exemplar_size or self.options.scale * self.lq_size
+        _check_sizes(lq, self.lq_size, 'lq_size', roots[0])
+        _check_sizes(exemplars, self.exemplar_size, 'exemplar_size', roots[1])
+        if self.options.leak_check != 'off':
+            self._check_leaks(lq, exemplars)
+        self.lq_images, self.exemplars = list(lq.values()), list(exemplars.values())
+
+    @staticmethod
+    def check_options(opt: dict[str, Any]) -> UnpairedDatasetOptions:
+        """Check the options without reading an image.
+
+        Raises:
+            OptionError: for options that are wrong, a missing or empty folder, and one folder under both keys.
+        """
+        options = parse_section(UnpairedDatasetOptions, opt, f'datasets: {opt.get("name")}')
+        for key in ('dataroot_lq', 'dataroot_exemplar'):
+            list_images(getattr(options, key), key, options.io_backend.type)
+        if options.dataroot_lq.expanduser().resolve() == options.dataroot_exemplar.expanduser().resolve():
+            raise OptionError(
+                f'dataroot_exemplar: {options.dataroot_exemplar} is dataroot_lq, too; exemplars must be other images'
+            )
+        return options
+
+    def _check_leaks(self, lq: dict[str, Tensor], exemplars: dict[str, Tensor]) -> None:
+        leaks = find_leaks(lq, exemplars)
+        lines = [
+            f'leak_check: the LR image {name} and the exemplar {other} show the same (correlation {correlation:.3f})'
+            for name, other, correlation in leaks
+        ]
+        if leaks and self.options.leak_check == 'error':
+            raise OptionError(f'{lines[0]}; {len(leaks)} such pairs in all')
+        for line in lines[:MAX_WARNINGS]:
+            get_root_logger().warning(line)
+        if len(lines) > MAX_WARNINGS:
+            get_root_logger().warning(f'leak_check: {len(lines)} such pairs in all')
+
+    def __len__(self) -> int:
+        return len(self.exemplars)
+
+    def __getitem__(self, index: int) -> dict[str, Any]:
+        exemplar = _random_crop(self.exemplars[index], self.exemplar_size)
+        lq_index = _randint(len(self.lq_images))
+        return {
+            'exemplar': transform(exemplar, _randint(8)).contiguous(),
+            'lq': _random_crop(self.lq_images[lq_index], self.lq_size),
+            'lq_index': lq_index,
+        }
+
+
+def _check_sizes(images: dict[str, Tensor], size: int, key: str, root: Path) -> None:
+    for name, image in images.items():
+        if min(image.shape[-2:]) < size:
+            raise ImageError(f'{root}/{name}: {image.shape[-1]}x{image.shape[-2]} pixels are fewer than {key} {size}')
+
+
+def _random_crop(image: Tensor, size: int) -> Tensor:
+    top, left = (_randint(side - size + 1) for side in image.shape[-2:])
+    return image[:, top : top + size, left : left + size].float() / 255
+
+
+def _randint(bound: int) -> int:
+    return int(torch.randint(bound, ()))

@@ -1,0 +1,61 @@
+"""The kernel network of the unpaired system as an estimator."""
+
+import torch
+from basicsr.utils.registry import ARCH_REGISTRY
+from torch import Tensor
+
+from dkp_plugin.archs.lq_denoiser import LqDenoiser
+from dkp_plugin.archs.unpaired_arch import UnpairedSR
+from dkp_plugin.archs.unpaired_weights import load_unpaired
+from dkp_plugin.estimators.base import KernelEstimator
+from dkp_plugin.host.errors import OptionError
+from dkp_plugin.physics.degradation import Degradation
+
+
+@ARCH_REGISTRY.register()
+class UnpairedKernel(KernelEstimator):
+    """Estimates the kernel by one pass of a trained network, from the LR image alone; the HR estimate is not used.
+
+    Args:
+        pretrained: File of weights of an :class:`~dkp_plugin.archs.unpaired_arch.UnpairedSR`; ``auto``: those of the
+            package, for x4.
+        denoise: With ``degradation: noise``, let the compact prior denoise the LR image first; the network knows none.
+    """
+
+    paper = 'Dong et al., IJCV 2023'
+    kernel_families = ('gaussian',)
+
+    def __init__(self, pretrained: str = 'auto', denoise: bool = True) -> None:
+        super().__init__()
+        self.pretrained = pretrained
+        self.denoiser = LqDenoiser() if denoise else None
+        self.net: UnpairedSR | None = None
+
+    def _adopt(self, degradation: Degradation) -> None:
+        if self.net is None:
+            self.net = load_unpaired(self.pretrained)
+        try:
+            self.net.adopt(degradation)
+        except ValueError as error:
+            raise OptionError(f'network_k: {error}') from None
+
+    def check(self, degradation: Degradation) -> None:
+        """Load the weights.
+
+        Raises:
+            UserError: for a file that is missing, damaged or of another network.
+            OptionError: for weights of another scale.
+        """
+        self._adopt(degradation)
+
+    def reset(self, lq: Tensor, degradation: Degradation, generator: torch.Generator) -> None:
+        self._adopt(degradation)
+        clean = lq if self.denoiser is None else self.denoiser(lq, degradation.noise)
+        with torch.no_grad():
+            self.kernel = self.net.to(lq.device).estimate_kernel(clean)
+
+    def forward(self) -> Tensor:
+        return self.kernel
+
+    def step(self, x: Tensor) -> dict[str, Tensor]:
+        return {}

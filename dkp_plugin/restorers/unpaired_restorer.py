@@ -1,0 +1,94 @@
+"""The unpaired network as a restorer: one pass, or the last step after an estimator has found the kernel."""
+
+from typing import Literal
+
+import torch
+from basicsr.utils.registry import ARCH_REGISTRY
+from pydantic import PositiveInt
+from torch import Tensor
+
+from dkp_plugin.archs.lq_denoiser import LqDenoiser
+from dkp_plugin.archs.precision import check_precision, compute_dtype
+from dkp_plugin.archs.unpaired_arch import Restored, UnpairedSR
+from dkp_plugin.archs.unpaired_weights import load_unpaired
+from dkp_plugin.host.errors import UserError
+from dkp_plugin.physics.degradation import Degradation
+from dkp_plugin.restorers.base import Restorer
+
+SAME_KERNEL = 1e-6  # largest difference between two computations of one kernel
+
+
+@ARCH_REGISTRY.register()
+class Unpaired(Restorer):
+    """Restores an image by a trained :class:`~dkp_plugin.archs.unpaired_arch.UnpairedSR`.
+
+    While the estimator looks for the kernel, the current image is the intermediate one, which knows no kernel; so
+    kernels are judged as in training. The last step takes the kernel and returns the refined image. With
+    ``UnpairedKernel`` that is one pass of the network. The weights are those of the package, for x4, or the file of
+    ``path: pretrain_network_g``.
+
+    Args:
+        kernel_iters: Steps of the estimator; an estimator that needs but one is not slowed down by more.
+        denoise: With ``degradation: noise``, let the compact prior denoise the LR image first; the network knows none.
+        stage: What to return in the end: ``intermediate``, the ``variational`` model's image, or the ``result``.
+        precision: ``float32``, ``bf16`` for the hidden layers, or ``auto``: bf16 where the hardware has it.
+    """
+
+    has_weights = True
+    paper = 'Dong et al., IJCV 2023'
+
+    def __init__(
+        self,
+        kernel_iters: PositiveInt = 4,
+        denoise: bool = True,
+        stage: Literal['intermediate', 'variational', 'result'] = 'result',
+        precision: str = 'float32',
+    ) -> None:
+        super().__init__()
+        check_precision(precision)
+        self.num_iter, self.stage, self.precision = kernel_iters, stage, precision
+        self.denoiser = LqDenoiser() if denoise else None
+        self.net: UnpairedSR | None = None
+
+    def load(self, path: str | None) -> None:
+        """Load the weights; None or ``auto``: those of the package.
+
+        Raises:
+            UserError: for a file that is missing, damaged or of another network.
+        """
+        self.net = load_unpaired(path)
+        self.scales = (self.net.degradation.scale,)
+
+    def reset(self, lq: Tensor, degradation: Degradation, generator: torch.Generator) -> None:
+        if self.net is None:
+            self.load(None)
+        try:
+            self.net.to(lq.device).adopt(degradation)
+        except ValueError as error:
+            raise UserError(f'network_g: {error}') from None
+        self.iteration, self.degradation, self.lq = 0, degradation, lq
+        dtype = compute_dtype(self.precision, lq.device)
+        clean = lq if self.denoiser is None else self.denoiser(lq, degradation.noise, dtype)
+        with torch.no_grad():
+            self.look = self.net.look(clean, dtype)
+            self.x = self.net.image_outside(self.look.intermediate).clamp(0, 1)
+
+    @property
+    def updates_kernel(self) -> bool:
+        return self.iteration < self.num_iter
+
+    def forward(self) -> Tensor:
+        return self.x
+
+    def step(self, kernel: Tensor) -> dict[str, Tensor]:
+        self.iteration += 1
+        if self.iteration == self.num_iter:
+            with torch.no_grad():
+                self.x = getattr(self._finish(kernel), self.stage).clamp(0, 1)
+        return {'l_x_data': (self.degradation.A(self.x, kernel) - self.lq).square().mean()}
+
+    def _finish(self, kernel: Tensor) -> Restored:
+        """Refine; the network knows how far to trust its own kernel, and trusts others more."""
+        own = self.net.kernel_outside(self.look.log_kernel.exp())
+        is_own = own.shape == kernel.shape and (own - kernel).abs().max() < SAME_KERNEL
+        return self.net.finish(self.look, None if is_own else kernel)

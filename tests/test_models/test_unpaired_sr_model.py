@@ -1,0 +1,325 @@
+"""The unpaired network is trained by BasicSR's pipeline; what it writes is what tests of both kinds read."""
+
+import importlib.util
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import scipy.io
+import skimage.data
+import torch
+import yaml
+
+from dkp_plugin.data.blur_manifest import BlurRecipe, prepare
+from dkp_plugin.io.images import decode_image, write_image
+
+NETWORK = {'num_feat': 4, 'num_block': 1, 'num_block_refine': 1, 'num_feat_kernel': 4, 'num_block_kernel': 1}
+TOTAL, START = 6, 3
+OPTIONAL = {
+    'distill_opt': {'type': 'L1Loss', 'loss_weight': 0.1},
+    'affinity_opt': {'type': 'FeatureAffinityLoss', 'loss_weight': 0.1},
+    'aux_opt': {'type': 'L1Loss', 'loss_weight': 0.1},
+    'data_opt': {'type': 'L1Loss', 'loss_weight': 0.1},
+}
+
+
+@pytest.fixture
+def data(tmp_path):
+    """Two LR images and two exemplars, with the truth of the LR images beside them under the same names."""
+    crops = {
+        'a': skimage.data.astronaut()[40:104, 180:252],
+        'b': skimage.data.chelsea()[90:154, 130:202],
+        'c': skimage.data.coffee()[100:164, 200:272],
+        'd': skimage.data.rocket()[200:264, 300:372],
+    }
+    for name, crop in crops.items():
+        folder = 'truth/HR' if name in 'ab' else 'exemplars'
+        write_image(tmp_path / folder / f'{name}.png', np.ascontiguousarray(crop[..., ::-1]))
+    prepare(tmp_path / 'truth/HR', tmp_path / 'truth/made', BlurRecipe(scale=2, convention='released'))
+    (tmp_path / 'truth/made/LR').rename(tmp_path / 'LR')
+    return tmp_path
+
+
+@pytest.fixture
+def training(data):
+    loss = {'type': 'L1Loss', 'loss_weight': 1.0}
+    return {
+        'name': 'tiny',
+        'model_type': 'UnpairedSRModel',
+        'scale': 2,
+        'num_gpu': 0,
+        'manual_seed': 0,
+        'datasets': {
+            'train': {
+                'name': 'halves',
+                'type': 'UnpairedDataset',
+                'dataroot_lq': str(data / 'LR'),
+                'dataroot_exemplar': str(data / 'exemplars'),
+                'lq_size': 20,
+                'num_worker_per_gpu': 0,
+                'batch_size_per_gpu': 2,
+                'dataset_enlarge_ratio': 8,
+            }
+        },
+        'degradation': {'convention': 'released'},
+        'network_k': {'type': 'EvidenceDKP', 'num_samples': 8, 'num_units': 10, 'warmup_iters': 2},
+        'network_g': {'type': 'UnpairedSR'} | NETWORK,
+        'path': {'pretrain_network_g': None, 'pretrain_network_k': None, 'resume_state': None},
+        'train': {
+            'image_crop': 16,
+            'precision': 'float32',
+            'bank': {'start_iter': START, 'interval': 1, 'num_steps': 1},
+            'ema_decay': 0.5,
+            'max_grad_norm': 1.0,
+            'optim_g': {'type': 'Adam', 'lr': 1e-3},
+            'scheduler': {'type': 'CosineAnnealingRestartLR', 'periods': [TOTAL], 'eta_min': 0},
+            'total_iter': TOTAL,
+            'warmup_iter': -1,
+            'pixel_opt': loss,
+            'intermediate_opt': loss,
+            'kernel_opt': {'type': 'KernelCrossEntropyLoss', 'loss_weight': 0.1},
+        },
+        'logger': {'print_freq': 1, 'save_checkpoint_freq': START, 'use_tb_logger': False},
+    }
+
+
+def weights_of(folder, name='net_g', at='latest'):
+    return torch.load(folder / f'experiments/tiny/models/{name}_{at}.pth', weights_only=True)
+
+
+def losses_of(folder, name):
+    log = next((folder / 'experiments/tiny').glob('train_*.log')).read_text()
+    return [float(value) for value in re.findall(rf'{name}: (\S+)', log)]
+
+
+def test_a_training_writes_network_bank_and_kernels(training, run_train, tmp_path):
+    assert run_train(training) == 0
+    weights = weights_of(tmp_path)
+    assert set(weights) == {'params', 'params_ema'}
+    for part in ('s.tail.weight', 'n.kernel.weight', 'n.weight.weight', 'r.0.tail.weight'):  # they start at zero
+        assert weights['params'][part].abs().max() > 0
+    bank, first = weights_of(tmp_path, 'net_k')['params'], weights_of(tmp_path, 'net_k', START)['params']
+    assert first['visits'].tolist() == [1, 1] and bank['visits'].sum() == 2 + TOTAL - START
+    assert not torch.equal(bank['kernels'], first['kernels'])
+    torch.testing.assert_close(bank['kernels'].sum((1, 2, 3)), torch.ones(2))
+    for name, kernel in zip('ab', bank['kernels'], strict=True):
+        content = scipy.io.loadmat(tmp_path / f'experiments/tiny/kernels/{name}.mat')
+        np.testing.assert_allclose(content['Kernel'], kernel[0], atol=1e-7)
+        assert content['convention'] == 'released' and content['scale'] == 2
+
+
+def test_the_losses_fall(training, run_train, tmp_path):
+    total = 80
+    training['train'] |= {'total_iter': total, 'image_crop': 32, 'optim_g': {'type': 'Adam', 'lr': 5e-3}}
+    training['train']['scheduler']['periods'] = [total]
+    training['train']['bank'] |= {'start_iter': 20, 'interval': 60}
+    training['logger']['save_checkpoint_freq'] = total
+    training['datasets']['train'] |= {'dataset_enlarge_ratio': total, 'exemplar_size': 64}  # nearly whole exemplars
+    assert run_train(training) == 0
+    for name in ('l_intermediate', 'l_exemplar'):  # l_kernel depends on how wide the kernels are that are drawn
+        losses = losses_of(tmp_path, name)
+        assert np.mean(losses[-20:]) < 0.97 * np.mean(losses[:20]), name
+
+
+def test_ablations_of_the_bank(training, run_train, tmp_path):
+    training['train'] |= {'intermediate_kernels': 'bank'}
+    training['train']['bank'] |= {'source': 'random'}
+    assert run_train(training) == 0
+    banks = [weights_of(tmp_path, 'net_k', at)['params'] for at in (START, 'latest')]
+    assert torch.equal(banks[0]['kernels'], banks[1]['kernels']) and not banks[1]['visits'].any()
+    assert not (tmp_path / 'experiments/tiny/kernels').exists()
+
+
+@pytest.mark.parametrize('parts', [['r'], ['s'], ['n', 's']])
+def test_parts_can_be_trained_alone(training, run_train, tmp_path, parts):
+    training['train'] |= {'parts': parts, 'own_shares': [0.5, 0.5]}
+    training['train']['bank']['start_iter'] = 1
+    assert run_train(training) == 0
+    first, last = (weights_of(tmp_path, at=at)['params'] for at in (START, 'latest'))
+    moved = {name for name in last if not torch.equal(first[name], last[name])}
+    assert {name.split('.')[0] for name in moved if not name.startswith('n.weight')} == set(parts)
+    assert any(name.startswith('n.weight') for name in moved) == ('r' in parts)
+
+
+def test_every_loss_can_be_switched_on(training, run_train, tmp_path):
+    training['train'] |= OPTIONAL
+    training['datasets']['train']['lq_size'] = 24
+    training['network_g']['num_stage'] = 2
+    assert run_train(training) == 0
+    for name in OPTIONAL:
+        losses = losses_of(tmp_path, 'l_' + name.removesuffix('_opt'))
+        assert len(losses) == TOTAL - START + 1 and all(np.isfinite(losses))
+
+
+@pytest.mark.parametrize(
+    'network_k', [{'type': 'DoubleDIP'}, {'type': 'FKP'}, {'type': 'DKP', 'kernel_family': 'free'}]
+)
+def test_other_estimators_serve_as_well(training, run_train, tmp_path, network_k):
+    training['network_k'] = network_k
+    training['degradation'] = {'convention': 'aligned'}
+    assert run_train(training) == 0
+    assert weights_of(tmp_path, 'net_k')['params']['visits'].min() > 0
+
+
+@pytest.mark.filterwarnings('ignore::DeprecationWarning')  # tensorboard's own
+def test_validation_scores_all_stages(training, run_train, tmp_path, data):
+    training['datasets']['val'] = {
+        'name': 'truth',
+        'type': 'BlindSRDataset',
+        'dataroot_lq': str(data / 'LR'),
+        'dataroot_gt': str(data / 'truth/HR'),
+        'convention': 'released',
+    }
+    training['val'] = {
+        'val_freq': TOTAL,
+        'save_img': True,
+        'metrics': {'psnr': {'type': 'calculate_psnr', 'crop_border': 2, 'test_y_channel': True}},
+    }
+    training['logger']['use_tb_logger'] = importlib.util.find_spec('tensorboard') is not None
+    assert run_train(training) == 0
+    for name in ('psnr', 'psnr_variational', 'psnr_intermediate'):
+        assert all(10 < value < 40 for value in (float(text.rstrip(',')) for text in _found(tmp_path, name)))
+    assert (tmp_path / f'experiments/tiny/visualization/a/a_{TOTAL}.png').is_file()
+
+
+def _found(folder, name):
+    log = next((folder / 'experiments/tiny').glob('train_*.log')).read_text()
+    found = re.findall(rf'one pass: .*?\b{name}: (\S+)', log)
+    assert found
+    return found
+
+
+def test_a_resumed_training_ends_like_an_uninterrupted_one(training, run_train, tmp_path):
+    """As in ``test_resume_training.py``, all crops are equal: the exemplar has all symmetries of the square."""
+    index = np.arange(40) - 19.5
+    pattern = (120 + 100 * np.cos(0.02 * (index[:, None] ** 2 + index**2))).astype(np.uint8)
+    for folder, image in (('exemplars', pattern), ('LR', pattern[:20, :20])):
+        for path in (tmp_path / folder).iterdir():
+            path.unlink()
+        write_image(tmp_path / folder / f'{folder}.png', image)
+    training['datasets']['train']['leak_check'] = 'off'
+    training['train'] |= OPTIONAL
+    training['train']['bank']['start_iter'] = 2
+    assert run_train(training) == 0
+    expected = weights_of(tmp_path, 'net_g', TOTAL), weights_of(tmp_path, 'net_k', TOTAL)
+    experiment = tmp_path / 'experiments/tiny'
+    (experiment / f'training_states/{TOTAL}.state').unlink()
+    for path in (experiment / 'models').glob('*_latest.pth'):
+        path.unlink()
+    assert run_train(training, '--auto_resume') == 0
+    found = weights_of(tmp_path, 'net_g', TOTAL), weights_of(tmp_path, 'net_k', TOTAL)
+    for run, other in zip(found, expected, strict=True):
+        for key in other:
+            assert all(torch.equal(run[key][name], value) for name, value in other[key].items())
+    assert not list((tmp_path / 'experiments').glob('*_archived_*'))
+
+
+PROGRAM = """
+import sys
+opened = set()
+sys.addaudithook(lambda event, arguments: opened.add(str(arguments[0])) if event == 'open' else None)
+from dkp_plugin.models.pipelines import run_pipeline
+import basicsr.train
+status = run_pipeline(basicsr.train, True)
+print('\\n'.join(sorted(opened)))
+sys.exit(status)
+"""
+
+
+def test_training_opens_nothing_of_the_truth(training, data, tmp_path):
+    (tmp_path / 'options.yml').write_text(yaml.safe_dump(training))
+    weights = []
+    for _ in range(2):
+        command = [sys.executable, '-c', PROGRAM, '-opt', 'options.yml']
+        run = subprocess.run(
+            command,
+            cwd=tmp_path,
+            env=os.environ | {'OMP_NUM_THREADS': '1'},
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert run.returncode == 0, run.stderr
+        opened = [Path(line) for line in run.stdout.splitlines()]
+        assert data / 'LR/a.png' in opened
+        assert not [path for path in opened if 'truth' in path.parts]
+        weights.append(weights_of(tmp_path)['params'])
+        for path in (data / 'truth').rglob('*.png'):
+            write_image(path, np.zeros((64, 72, 3), np.uint8))
+    assert all(torch.equal(weights[0][name], value) for name, value in weights[1].items())
+
+
+def test_two_processes_train_one_network(training, tmp_path):
+    (tmp_path / 'options.yml').write_text(yaml.safe_dump(training))
+    command = [sys.executable, '-m', 'torch.distributed.run', '--standalone', '--nproc_per_node=2']
+    command += ['-m', 'dkp_plugin.train', '-opt', 'options.yml', '--launcher', 'pytorch']
+    environment = os.environ | {'OMP_NUM_THREADS': '1', 'PYTHONWARNINGS': 'ignore'}
+    run = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False)
+    assert run.returncode == 0, run.stderr[-3000:]
+    assert weights_of(tmp_path)['params']['s.tail.weight'].isfinite().all()
+    assert weights_of(tmp_path, 'net_k')['params']['visits'].sum() == 2 + 2 * (TOTAL - START)
+
+
+def change(options, key, value):
+    *blocks, last = key.split(':')
+    for block in blocks:
+        options = options.setdefault(block, {})
+    options[last] = value
+
+
+@pytest.mark.parametrize(
+    ('key', 'value', 'message'),
+    [
+        ('train:bank:start_iter', 100, 'bank: start_iter: 100 is beyond total_iter'),
+        ('train:bank:intervall', 3, 'did you mean interval'),
+        ('train:image_crop', 0, 'image_crop: 0'),
+        ('train:ema_decay', 0, 'ema_decay: 0'),
+        ('network_k', {'type': 'FixedKernel', 'source': 'gt'}, 'source: gt'),
+        ('network_k:num_sample', 3, 'did you mean num_samples'),
+        ('degradation:convention', 'kernelgan', "convention: 'kernelgan'"),
+        ('degradation:kernel_size', 10, 'kernel_size: 10'),
+        ('datasets:train:lq_size', 200, 'fewer than lq_size 200'),
+        ('datasets:train:dataroot_exemplar', 'nowhere', 'nowhere is not a folder'),
+    ],
+)
+def test_mistakes_are_one_line(training, run_train, capsys, key, value, message):
+    change(training, key, value)
+    assert run_train(training) == 2
+    (line,) = [line for line in capsys.readouterr().err.splitlines() if line.startswith('error')]
+    assert message in line
+
+
+def test_the_network_in_the_tests_of_both_models(training, run_train, run_test, tmp_path, data):
+    """SRModel's one pass and BlindSRModel's with UnpairedKernel give the same image; other estimators work, too."""
+    assert run_train(training) == 0
+    path = str(tmp_path / 'experiments/tiny/models/net_g_latest.pth')
+    dataset = {'name': 'test', 'type': 'SingleImageDataset', 'dataroot_lq': str(data / 'LR')}
+    common = {'scale': 2, 'num_gpu': 0, 'manual_seed': 0, 'val': {'save_img': True, 'suffix': None}}
+    network = {'type': 'UnpairedSR', 'scale': 2, 'convention': 'released'} | NETWORK
+    plain = {
+        'name': 'plain',
+        'model_type': 'SRModel',
+        'datasets': {'test_1': dataset | {'io_backend': {'type': 'disk'}}},
+        'network_g': network,
+        'path': {'pretrain_network_g': path, 'param_key_g': 'params_ema', 'strict_load_g': True},
+    }
+    assert run_test(common | plain) == 0
+    blind = {
+        'name': 'blind',
+        'model_type': 'BlindSRModel',
+        'datasets': {'test_1': dataset | {'type': 'BlindSRDataset', 'convention': 'released'}},
+        'degradation': {'convention': 'released'},
+        'network_k': {'type': 'UnpairedKernel', 'pretrained': path},
+        'network_g': {'type': 'Unpaired', 'kernel_iters': 2},
+        'path': {'pretrain_network_g': path},
+    }
+    assert run_test(common | blind) == 0
+    paths = [tmp_path / f'results/{name}/visualization/test/a_{name}.png' for name in ('plain', 'blind')]
+    one, other = (255 * decode_image(path.read_bytes(), path.name) for path in paths)
+    assert (one - other).abs().max() < 1.01 and (one != other).float().mean() < 1e-3  # rounding to 8 bits
+    for network_k in ({'type': 'DoubleDIP'}, training['network_k']):
+        assert run_test(common | blind | {'network_k': network_k}) == 0

@@ -1,0 +1,52 @@
+"""The unpaired network restores photographs with the weights of the package."""
+
+import numpy as np
+import pytest
+import skimage.data
+import torch
+
+import dkp_plugin
+from dkp_plugin.host.errors import UserError
+from dkp_plugin.physics.degradation import Degradation
+from dkp_plugin.physics.kernel_families import GaussianFamily
+
+
+def psnr(found, true):
+    return -10 * np.log10(np.mean((found[8:-8, 8:-8] / 255.0 - true[8:-8, 8:-8] / 255.0) ** 2))
+
+
+@pytest.fixture(scope='module')
+def pair():
+    """A photograph and its LR image, blurred by a Gaussian of variance 4."""
+    hr = skimage.data.astronaut()[8:136, 160:288]
+    degradation = Degradation(4, 19)
+    kernel = GaussianFamily(4, 19, degradation.centre, (4.0, 4.0)).render(torch.full((1, 3), 0.5))
+    x = torch.from_numpy(hr.copy()).permute(2, 0, 1)[None] / 255
+    y = degradation.A(x, kernel)
+    levels = (255 * y[0]).round().clamp(0, 255).byte().permute(1, 2, 0).numpy()
+    bicubic = (255 * degradation.enlarge(y)[0]).round().clamp(0, 255).byte().permute(1, 2, 0).numpy()
+    return hr, levels, bicubic
+
+
+@pytest.mark.parametrize('preset', ['fast', 'balanced'])
+def test_it_beats_bicubic_enlargement(pair, preset):
+    hr, lq, bicubic = pair
+    result = dkp_plugin.restore(lq, method='unpaired', preset=preset, noise=0)
+    assert result.image.shape == hr.shape and result.image.dtype == np.uint8
+    assert psnr(result.image, hr) > psnr(bicubic, hr) + 1
+
+
+def test_it_beats_bicubic_enlargement_of_a_noisy_photograph(pair):
+    hr, lq, bicubic = pair
+    noise = np.random.default_rng(0).normal(0, 10, lq.shape)
+    noisy = (lq + noise).round().clip(0, 255).astype(np.uint8)
+    large = Degradation(4, 19).enlarge(torch.from_numpy(noisy).permute(2, 0, 1)[None] / 255)[0]
+    large = (255 * large).round().clamp(0, 255).byte().permute(1, 2, 0).numpy()
+    assert psnr(large, hr) < psnr(bicubic, hr)
+    assert psnr(dkp_plugin.restore(noisy, method='unpaired', preset='fast', noise=10).image, hr) > psnr(large, hr)
+
+
+def test_its_weights_are_for_one_scale(pair):
+    with pytest.raises(UserError, match='for scale 4, not 2') as error:
+        dkp_plugin.restore(pair[1], scale=2, method='unpaired')
+    assert '\n' not in str(error.value)
