@@ -100,7 +100,7 @@ setup(
         'train': ['tensorboard'],  # only for `use_tb_logger: true`
         'report': ['jinja2'],  # dkp-restore --report, scripts/compare.py; torch brings it along as things are
         'heif': ['pillow-heif'],  # photographs of phones; read where it is installed
-        'dev': ['jsonschema', 'pytest', 'ruff', 'scikit-image', 'tifffile'],  # some for the demo and benchmarks, too
+        'dev': ['jsonschema', 'pytest', 'pytest-xdist', 'ruff', 'scikit-image', 'tifffile'],  # some for the demo and benchmarks, too
     },
     zip_safe=False,
 )

@@ -9,15 +9,15 @@ import dkp_plugin
 
 PACKAGE = Path(dkp_plugin.__file__).parent
 FLOORS = (
-    {'host'},
-    {'physics'},
-    {'io'},
-    {'archs'},
-    {'data'},
-    {'estimators', 'restorers'},
-    {'engine'},
-    {'evaluation'},
-    {'models', 'photos'},
+    ('host',),
+    ('physics',),
+    ('io',),
+    ('archs',),
+    ('data',),
+    ('estimators', 'restorers'),
+    ('engine',),
+    ('evaluation',),
+    ('models', 'photos'),
 )
 FLOOR_OF = {room: floor for floor, rooms in enumerate(FLOORS) for room in rooms}
 

@@ -1,13 +1,12 @@
 """The image priors of the Diffusion restorer and their weights."""
 
-import hashlib
 from pathlib import Path
 
 from dkp_plugin.archs.compact_prior_arch import CompactPrior
 from dkp_plugin.archs.guided_diffusion_arch import GuidedDiffusionUNet
 from dkp_plugin.archs.image_prior import ImagePrior
 from dkp_plugin.host.errors import OptionError, UserError
-from dkp_plugin.io.weight_files import read_weights
+from dkp_plugin.io.weight_files import check_sum, read_weights
 
 COMPACT_WEIGHTS = Path(__file__).parent / 'weights' / 'compact_prior.safetensors'
 COMPACT_SHA256 = 'd474d05e25d36467a819b2ec24ce30fb80fe16a8eea710790e0a91a1885eaeb5'
@@ -41,7 +40,7 @@ def load_prior(name: str, path: str | None = None) -> ImagePrior:
                 f'{"256x256_diffusion_uncond.pt" if name == "guided" else "256x256_diffusion.pt"}'
             )
         path = COMPACT_WEIGHTS
-        _check_sum(path, COMPACT_SHA256)
+        check_sum(path, COMPACT_SHA256)
     weights, _ = read_weights(Path(path))
     if isinstance(weights, dict):
         weights = weights.get('params_ema', weights.get('params', weights))
@@ -52,12 +51,3 @@ def load_prior(name: str, path: str | None = None) -> ImagePrior:
         reason = ' '.join(str(error).split())
         raise UserError(f'{path}: these are not the weights of the prior {name} ({reason[:200]})') from None
     return net.eval().requires_grad_(False)
-
-
-def _check_sum(path: Path, expected: str) -> None:
-    try:
-        found = hashlib.sha256(path.read_bytes()).hexdigest()
-    except OSError as error:
-        raise UserError(f'{path}: {error.strerror}; install the package again') from None
-    if found != expected:
-        raise UserError(f'{path}: SHA-256 {found}, expected {expected}; the file is damaged, install the package again')

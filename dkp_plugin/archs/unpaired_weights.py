@@ -3,10 +3,9 @@
 from pathlib import Path
 from typing import Any
 
-from dkp_plugin.archs.priors import _check_sum
 from dkp_plugin.archs.unpaired_arch import UnpairedSR
 from dkp_plugin.host.errors import UserError
-from dkp_plugin.io.weight_files import read_weights
+from dkp_plugin.io.weight_files import check_sum, read_weights
 
 UNPAIRED_WEIGHTS = Path(__file__).parent / 'weights' / 'unpaired_x4.safetensors'
 UNPAIRED_SHA256 = 'c67c21596c8179f19af1da6a0e7d12ff33d6499dc633154a3c96b86165a9740a'
@@ -27,7 +26,7 @@ def read_unpaired_weights(path: Path | None) -> dict[str, Any]:
     """
     if path is None:
         path = UNPAIRED_WEIGHTS
-        _check_sum(path, UNPAIRED_SHA256)
+        check_sum(path, UNPAIRED_SHA256)
     weights, _ = read_weights(path.expanduser())
     if isinstance(weights, dict):
         weights = weights.get('params_ema', weights.get('params', weights))

@@ -1,5 +1,6 @@
 """Read and write files of weights; none of them can run code."""
 
+import hashlib
 import pickle
 from collections.abc import Mapping
 from pathlib import Path
@@ -11,6 +12,24 @@ from torch import Tensor
 
 from dkp_plugin.host.errors import UserError
 from dkp_plugin.io.files import write_bytes
+
+
+def check_sum(path: Path, expected: str) -> None:
+    """Check a file of weights that the package ships.
+
+    Args:
+        path: The file.
+        expected: Its SHA-256, 64 hexadecimal digits.
+
+    Raises:
+        UserError: if it is missing or damaged.
+    """
+    try:
+        found = hashlib.sha256(path.read_bytes()).hexdigest()
+    except OSError as error:
+        raise UserError(f'{path}: {error.strerror}; install the package again') from None
+    if found != expected:
+        raise UserError(f'{path}: SHA-256 {found}, expected {expected}; the file is damaged, install the package again')
 
 
 def read_weights(path: Path) -> tuple[Any, dict[str, str]]:

@@ -177,7 +177,7 @@ def test_unsaved_images_cannot_be_measured_again(options, run_again, tested, tmp
     assert tested == ['a', 'b', 'c']
     options['val']['metrics']['lr'] = {'type': 'calculate_lr_psnr'}
     run_again(options)
-    assert tested == ['a', 'b', 'c'] * 2 and 'no image was saved to be measured again' in log(tmp_path)
+    assert tested == ['a', 'b', 'c'] * 2 and 'no image was saved to measure again' in log(tmp_path)
 
 
 # Real processes from here on.

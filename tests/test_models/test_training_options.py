@@ -143,7 +143,7 @@ SPOILED = [
     (DENOISER, 'PhotoCropData', 'PhotoCopData', 'datasets: train: type: PhotoCopDataset is unknown, did you mean Pho'),
     (DENOISER, 'scale: 1', 'scale: 0', 'scale: 0 is not allowed: input should be greater than 0'),
     (DENOISER, 'num_gpu: 0', 'num_gpu: 99', 'num_gpu: 99 is not allowed'),
-    (FLOW, 'scale: 2', 'scale: 1', 'scale: 1 is not allowed: input should be 2, 3'),
+    (FLOW, 'scale: 2', 'scale: 5', 'scale: 5 is not allowed: input should be 1, 2, 3'),
     (FLOW, '  total_iter', '  ema_decay: 0.9\n  total_iter', 'train:ema_decay: 0.9 is not allowed: input should be l'),
     (FLOW, '  total_iter', '  pixel_opt: {type: L1Loss}\n  total_iter', 'train:pixel_opt: unknown key'),
     (FLOW, 'milestones:', 'milestone:', 'train: scheduler: milestone: unknown key of MultiStepLR, did you mean miles'),
