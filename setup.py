@@ -100,7 +100,8 @@ setup(
         'train': ['tensorboard'],  # only for `use_tb_logger: true`
         'report': ['jinja2'],  # dkp-restore --report, scripts/compare.py; torch brings it along as things are
         'heif': ['pillow-heif'],  # photographs of phones; read where it is installed
-        'dev': ['jsonschema', 'pytest', 'pytest-xdist', 'ruff', 'scikit-image', 'tifffile'],  # some for the demo and benchmarks, too
+        # scikit-image and tifffile serve the demo and the benchmarks as well.
+        'dev': ['jsonschema', 'pytest', 'pytest-xdist', 'ruff', 'scikit-image', 'tifffile'],
     },
     zip_safe=False,
 )

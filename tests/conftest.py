@@ -78,3 +78,11 @@ def start_process(tmp_path: Path):
     yield start
     for process in started:
         process.kill()
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo) -> pytest.TestReport:
+    """Escape file names whose bytes are no text in captured output: reports travel between processes as UTF-8."""
+    report = yield
+    report.sections = [(name, text.encode('utf-8', 'backslashreplace').decode()) for name, text in report.sections]
+    return report
