@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 # Copies of what the package defines, for a package that is not imported yet; a test compares them.
-METHODS = ('diff-dkp', 'dip-dkp', 'dip-fkp', 'double-dip', 'bsrdm', 'kernelgan-zssr')
+METHODS = ('diff-dkp', 'dip-dkp', 'dip-fkp', 'double-dip', 'bsrdm', 'unpaired', 'kernelgan-zssr')
 PRESETS = ('fast', 'balanced', 'paper')
 SCALES = (1, 2, 3, 4, 8)
 CONVENTIONS = ('aligned', 'released')

@@ -11,6 +11,7 @@ SCANNED = {
     'estimators': '_estimator',
     'restorers': '_restorer',
     'data': '_dataset',
+    'losses': '_loss',
     'evaluation': '_metric',
     'models': '_model',
 }

@@ -9,6 +9,7 @@ import pytest
 from basicsr.utils.registry import (
     ARCH_REGISTRY,
     DATASET_REGISTRY,
+    LOSS_REGISTRY,
     METRIC_REGISTRY,
     MODEL_REGISTRY,
 )
@@ -19,7 +20,13 @@ from dkp_plugin.estimators.base import KernelEstimator
 from dkp_plugin.registration import SCANNED, register_all
 from dkp_plugin.restorers.base import Restorer
 
-REGISTRIES = {'ARCH': ARCH_REGISTRY, 'DATASET': DATASET_REGISTRY, 'METRIC': METRIC_REGISTRY, 'MODEL': MODEL_REGISTRY}
+REGISTRIES = {
+    'ARCH': ARCH_REGISTRY,
+    'DATASET': DATASET_REGISTRY,
+    'LOSS': LOSS_REGISTRY,
+    'METRIC': METRIC_REGISTRY,
+    'MODEL': MODEL_REGISTRY,
+}
 PACKAGE = Path(dkp_plugin.__file__).parent
 MARKED = [
     (path, registry, name)

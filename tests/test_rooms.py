@@ -12,7 +12,7 @@ FLOORS = (
     ('host',),
     ('physics',),
     ('io',),
-    ('archs',),
+    ('archs', 'losses'),
     ('data',),
     ('estimators', 'restorers'),
     ('engine',),

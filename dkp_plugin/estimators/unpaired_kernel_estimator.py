@@ -24,6 +24,8 @@ class UnpairedKernel(KernelEstimator):
 
     paper = 'Dong et al., IJCV 2023'
     kernel_families = ('gaussian',)
+    scales = (4,)  # of the weights in the package
+    has_weights = True
 
     def __init__(self, pretrained: str = 'auto', denoise: bool = True) -> None:
         super().__init__()
@@ -34,6 +36,7 @@ class UnpairedKernel(KernelEstimator):
     def _adopt(self, degradation: Degradation) -> None:
         if self.net is None:
             self.net = load_unpaired(self.pretrained)
+            self.scales = (self.net.degradation.scale,)
         try:
             self.net.adopt(degradation)
         except ValueError as error:

@@ -21,7 +21,6 @@ from dkp_plugin.host.errors import ImageError
 from dkp_plugin.host.schema import parse_section
 from dkp_plugin.host.seeds import image_generator
 from dkp_plugin.io.kernel_files import write_kernel
-from dkp_plugin.models import losses as _losses  # noqa: F401  # registers them
 from dkp_plugin.models.kernel_bank import KernelBank, border_margin, estimate_kernel, turn
 from dkp_plugin.models.training_options import check_training
 from dkp_plugin.models.unpaired_options import (

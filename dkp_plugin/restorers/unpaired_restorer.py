@@ -35,6 +35,7 @@ class Unpaired(Restorer):
     """
 
     has_weights = True
+    scales = (4,)  # of the weights in the package
     paper = 'Dong et al., IJCV 2023'
 
     def __init__(

@@ -12,8 +12,18 @@ from dkp_plugin.host.errors import UserError
 from dkp_plugin.physics.degradation import SCALES, Degradation
 from dkp_plugin.physics.kernels import default_kernel_size
 
-ESTIMATORS = ('BSRDM', 'DKP', 'DoubleDIP', 'EvidenceDKP', 'FKP', 'FixedKernel', 'KernelGAN', 'Softmax')
-RESTORERS = ('Bicubic', 'ClosedForm', 'DIP', 'Diffusion', 'USRNet', 'ZSSR')
+ESTIMATORS = (
+    'BSRDM',
+    'DKP',
+    'DoubleDIP',
+    'EvidenceDKP',
+    'FKP',
+    'FixedKernel',
+    'KernelGAN',
+    'Softmax',
+    'UnpairedKernel',
+)
+RESTORERS = ('Bicubic', 'ClosedForm', 'DIP', 'Diffusion', 'USRNet', 'Unpaired', 'ZSSR')
 
 
 def test_ours_are_listed():
@@ -23,7 +33,10 @@ def test_ours_are_listed():
     for method in methods:
         assert method.summary.endswith('.') and '``' not in method.summary
         assert set(method.scales) <= set(SCALES)
-    assert {method.name for method in methods if method.needs_weights} == {'FKP', 'Diffusion', 'USRNet'}
+    assert {method.name for method in methods if method.needs_weights} == {
+        *('FKP', 'UnpairedKernel'),
+        *('Diffusion', 'USRNet', 'Unpaired'),
+    }
     with pytest.raises(dataclasses.FrozenInstanceError):
         methods[0].name = 'other'
 

@@ -10,6 +10,7 @@ import torch
 from basicsr.utils.registry import ARCH_REGISTRY
 
 from dkp_plugin.archs.compact_prior_arch import CompactPrior
+from dkp_plugin.archs.unpaired_arch import UnpairedSR
 from dkp_plugin.archs.usrnet_arch import USRNetwork
 from dkp_plugin.engine.early_stopping import EarlyStopping
 from dkp_plugin.engine.snapshot import put, take
@@ -37,16 +38,21 @@ OURS = {
 KINDS = [kind for kind in KINDS if kind[0] in OURS]
 KINDS += [(name, {}) for name in sorted(OURS - {name for name, _ in KINDS})]
 STEPS_BEFORE, STEPS_AFTER = 4, 3
+NETS = {  # instead of trained ones
+    'Diffusion': lambda: CompactPrior((4, 8), (1, 1), 8),
+    'USRNet': lambda: USRNetwork(2, (2, 3, 4, 5), 1, 4),
+    'Unpaired': lambda: UnpairedSR(2, num_feat=4, num_block=1, num_feat_kernel=4, num_block_kernel=1),
+}
+NETS['UnpairedKernel'] = NETS['Unpaired']
 
 
 def build(name, options):
     """A network as after its reset, with what it takes a step on."""
     network = ARCH_REGISTRY.get(name)(**options)
     generator = torch.Generator().manual_seed(0)
-    if getattr(network, 'has_weights', False):
+    if name in NETS:
         torch.manual_seed(0)
-        net = CompactPrior((4, 8), (1, 1), 8) if name == 'Diffusion' else USRNetwork(2, (2, 3, 4, 5), 1, 4)
-        network.net = net.eval().requires_grad_(False)
+        network.net = NETS[name]().eval().requires_grad_(False)
     lq, x = torch.rand(1, 3, 14, 12, generator=generator), torch.rand(1, 3, 28, 24, generator=generator)
     network.reset(lq, Degradation(2, 11), generator)
     return network, generator, torch.full((1, 1, 11, 11), 1 / 121) if isinstance(network, Restorer) else x

@@ -5,8 +5,10 @@ import logging
 
 import pytest
 import scipy.io
+import torch
 from basicsr.utils.registry import ARCH_REGISTRY
 
+from dkp_plugin.archs.unpaired_arch import UnpairedSR
 from dkp_plugin.estimators.base import KernelEstimator
 
 ESTIMATORS = sorted(
@@ -19,7 +21,10 @@ DIFFUSION = {'type': 'Diffusion', 'num_steps': 3, 'num_final_steps': 1}
 GAIN = {'BSRDM': 2, 'DKP': 3, 'EvidenceDKP': 3, 'FKP': 3, 'KernelGAN': 1}
 # Without a prior on kernels a dozen steps lead nowhere: the kernel is still about the uniform one.
 NO_PRIOR = ('DoubleDIP', 'Softmax')
-TINY = {'KernelGAN': ('num_iter=2', 'num_feat=4', 'crop_size=27')}  # in seconds instead of minutes
+TINY = {
+    'KernelGAN': ('num_iter=2', 'num_feat=4', 'crop_size=27'),  # in seconds instead of minutes
+    'UnpairedKernel': ('pretrained=unpaired_x2.pth',),  # the package has weights for x4 only
+}
 
 
 def swap(name):
@@ -30,6 +35,14 @@ def test_all_estimators_take_part():
     assert {*GAIN, *NO_PRIOR, 'FixedKernel'} <= set(ESTIMATORS)
 
 
+@pytest.fixture
+def unpaired_weights(tmp_path, monkeypatch):
+    net = UnpairedSR(2, num_feat=4, num_block=1, num_block_refine=1, num_feat_kernel=4, num_block_kernel=1)
+    torch.save(net.state_dict(), tmp_path / 'unpaired_x2.pth')
+    monkeypatch.chdir(tmp_path)
+
+
+@pytest.mark.usefixtures('unpaired_weights')
 @pytest.mark.parametrize('restorer', ['DIP', 'Diffusion'])
 @pytest.mark.parametrize('name', ESTIMATORS)
 def test_swap_by_force_yml(options, run_test, tmp_path, naive_kernel_psnr, name, restorer):

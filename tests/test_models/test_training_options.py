@@ -155,6 +155,7 @@ SPOILED = [
 @pytest.fixture
 def folder(tmp_path, monkeypatch):
     write_image(tmp_path / 'photos/a.png', np.zeros((20, 20, 3), np.uint8))
+    write_image(tmp_path / 'exemplars/b.png', np.zeros((20, 20, 3), np.uint8))
     monkeypatch.chdir(tmp_path)
     return tmp_path
 
@@ -202,7 +203,7 @@ def test_the_pipeline_writes_nothing(folder, monkeypatch, capsys):
     assert run_pipeline(basicsr.train, is_train=True) == 2
     line = 'error: a.yml:35: train:max_gard_norm: unknown key, did you mean max_grad_norm?\n'
     assert capsys.readouterr().err == line
-    assert {path.name for path in folder.iterdir()} == {'a.yml', 'photos'}
+    assert {path.name for path in folder.iterdir()} == {'a.yml', 'photos', 'exemplars'}
 
 
 def test_a_test_of_a_trained_model_needs_no_training_blocks(folder):
@@ -221,7 +222,8 @@ def test_a_test_of_a_trained_model_needs_no_training_blocks(folder):
 def test_shipped_files_pass(path, folder):
     options = yaml.safe_load(path.read_text()) | {'num_gpu': 0}
     for dataset in options['datasets'].values():
-        dataset |= {key: 'photos' for key in dataset if key.startswith('dataroot')}
+        roots = {key for key in dataset if key.startswith('dataroot')}
+        dataset |= {key: 'exemplars' if key == 'dataroot_exemplar' else 'photos' for key in roots}
     options['logger']['use_tb_logger'] = False  # tensorboard is an extra
     check_options(complete_options(options, parse_arguments(['-opt', 'a.yml']), folder, is_train=True))
 

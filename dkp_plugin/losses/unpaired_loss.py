@@ -1,4 +1,4 @@
-"""Losses that BasicSR lacks, under its registry."""
+"""Losses of the unpaired system that BasicSR lacks, in its registry."""
 
 import torch
 import torch.nn.functional as F
