@@ -158,10 +158,11 @@ def build_restorer(options: BlindSROptions) -> Restorer:
     """Build the restorer of the block ``network_g``; ``path: pretrain_network_g`` names its weights.
 
     Raises:
-        OptionError: if the block is invalid, the restorer does not use weights, or the weights cannot be loaded.
+        OptionError: if the block is invalid, the restorer does not use weights, the weights cannot be loaded, or the
+            restorer does not support the scale.
     """
     path = options.path.pretrain_network_g
-    return _build_with_weights(options.network_g, 'network_g', path, 'path: pretrain_network_g')
+    return _build_with_weights(options.network_g, 'network_g', path, 'path: pretrain_network_g', options.scale)
 
 
 def build_final_restorer(options: BlindSROptions) -> Restorer | None:
@@ -173,11 +174,11 @@ def build_final_restorer(options: BlindSROptions) -> Restorer | None:
     block = options.restorer
     if block is None:
         return None
-    return _build_with_weights(block.final, 'restorer: final', block.pretrain, 'restorer: pretrain')
+    return _build_with_weights(block.final, 'restorer: final', block.pretrain, 'restorer: pretrain', options.scale)
 
 
-def _build_with_weights(block: Mapping[str, Any], where: str, path: str | None, key: str) -> Restorer:
-    """Build a restorer and load the weights that the option ``key`` names."""
+def _build_with_weights(block: Mapping[str, Any], where: str, path: str | None, key: str, scale: int) -> Restorer:
+    """Build a restorer for a scale and load the weights that the option ``key`` names."""
     restorer = build_network(block, where, Restorer)
     if restorer.has_weights:
         try:
@@ -186,6 +187,9 @@ def _build_with_weights(block: Mapping[str, Any], where: str, path: str | None, 
             raise OptionError(f'{key}: {error}') from None
     elif path is not None:
         raise OptionError(f'{key}: {path} is not allowed: {block["type"]} has no weights')
+    if scale not in restorer.scales:
+        allowed = ', '.join(map(str, restorer.scales))
+        raise OptionError(f'scale: {scale} is not possible with {block["type"]}; allowed: {allowed}')
     return restorer
 
 

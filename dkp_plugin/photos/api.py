@@ -64,6 +64,7 @@ def restore(
     convention: str = 'aligned',
     max_pixels: int = MAX_PIXELS,
     on_progress: OnProgress | None = None,
+    weights: str | os.PathLike | None = None,
 ) -> RestorationResult:
     """Restore a photograph whose blur is unknown.
 
@@ -84,6 +85,7 @@ def restore(
             benchmark images.
         max_pixels: Larger files are refused.
         on_progress: Called after each step with the steps done and an upper bound of their number.
+        weights: File of trained weights of the method; None: those of the package.
 
     Returns:
         The result, exactly ``scale`` times as large.
@@ -93,7 +95,8 @@ def restore(
     """
     name = 'auto' if isinstance(kernel, np.ndarray) else os.fspath(kernel)
     given = {'scale': scale, 'method': method, 'kernel': name, 'noise': noise, 'preset': preset}
-    choices = parse_section(Choices, given | {'seed': seed, 'convention': convention}, '')
+    given |= {'seed': seed, 'convention': convention, 'weights': None if weights is None else os.fspath(weights)}
+    choices = parse_section(Choices, given, '')
     opt = make_options(choices)
     if isinstance(kernel, np.ndarray):
         opt['network_k'] = {'type': 'FixedKernel'}

@@ -94,13 +94,13 @@ def make_restorer(arguments: argparse.Namespace, device: torch.device) -> tuple[
     tile = arguments.tile
     if tile is not None and tile.isdecimal():
         tile = int(tile)
-    names = ('scale', 'method', 'kernel', 'noise', 'preset', 'seed', 'convention')
+    names = ('scale', 'method', 'kernel', 'noise', 'preset', 'seed', 'convention', 'weights')
     given = {name: getattr(arguments, name) for name in names if getattr(arguments, name) is not None}
     choices = parse_section(Choices, given, '')
     if arguments.opt is None:
         options = make_options(choices)
         return PhotoRestorer(options, device, tile), options
-    for name in ('method', 'kernel', 'preset'):
+    for name in ('method', 'kernel', 'preset', 'weights'):
         if name in given:
             raise OptionError(f'--{name}: not allowed together with --opt, whose file says it')
     file = read_option_file(arguments.opt)

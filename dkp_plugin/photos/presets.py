@@ -111,6 +111,7 @@ class Choices(BaseModel):
     preset: Literal[PRESETS] = 'balanced'
     seed: int = 0
     convention: Literal['aligned', 'released'] = 'aligned'
+    weights: str | None = None
 
 
 def make_options(choices: Choices) -> Options:
@@ -121,6 +122,8 @@ def make_options(choices: Choices) -> Options:
     """
     method = METHODS[choices.method]
     network_k, preset = _kernel_options(method, choices), method.presets[choices.preset]
+    if choices.weights is not None and network_k['type'] == 'UnpairedKernel':
+        network_k = network_k | {'pretrained': choices.weights}
     network_g = preset['network_g'] | method.restorer_options.get(network_k.get('kernel_family'), {})
     return {
         'name': choices.method,
@@ -133,6 +136,7 @@ def make_options(choices: Choices) -> Options:
         'network_k': network_k,
         **preset,
         'network_g': network_g,
+        'path': {'pretrain_network_g': choices.weights},
     }
 
 

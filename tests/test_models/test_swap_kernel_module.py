@@ -99,6 +99,15 @@ def test_a_scale_that_an_estimator_cannot_do_is_told_before_any_work(
     assert not (tmp_path / 'results').exists()
 
 
+def test_a_scale_that_a_restorer_cannot_do_is_one_line_before_any_work(options, run_test, tmp_path, capsys):
+    options['network_g'] = {'type': 'Unpaired'}
+    del options['alternation']
+    assert run_test(options) == 2
+    error = capsys.readouterr().err
+    assert 'scale: 2 is not possible with Unpaired; allowed: 4' in error and len(error.splitlines()) == 1
+    assert not (tmp_path / 'results').exists()
+
+
 def test_a_wrong_weight_file_is_told_before_any_work(options, run_test, tmp_path, capsys):
     (tmp_path / 'x.pt').write_bytes(b'no weights')
     options['network_k'] = {'type': 'FKP', 'pretrained': str(tmp_path / 'x.pt')}

@@ -6,6 +6,7 @@ import skimage.data
 import torch
 
 import dkp_plugin
+from dkp_plugin.archs.unpaired_arch import UnpairedSR
 from dkp_plugin.host.errors import UserError
 from dkp_plugin.physics.degradation import Degradation
 from dkp_plugin.physics.kernel_families import GaussianFamily
@@ -47,6 +48,29 @@ def test_it_beats_bicubic_enlargement_of_a_noisy_photograph(pair):
 
 
 def test_its_weights_are_for_one_scale(pair):
-    with pytest.raises(UserError, match='for scale 4, not 2') as error:
+    with pytest.raises(UserError, match='scale: 2 is not possible with Unpaired; allowed: 4') as error:
         dkp_plugin.restore(pair[1], scale=2, method='unpaired')
+    assert '\n' not in str(error.value)
+
+
+@pytest.mark.parametrize('preset', ['fast', 'balanced'])
+def test_weights_of_ones_own_bring_their_scale(pair, preset, tmp_path):
+    torch.manual_seed(0)
+    net = UnpairedSR(2, num_feat=4, num_block=1, num_block_refine=1, num_feat_kernel=4, num_block_kernel=1)
+    torch.save(net.state_dict(), tmp_path / 'x2.pth')
+    result = dkp_plugin.restore(
+        pair[1], scale=2, method='unpaired', preset=preset, noise=0, weights=tmp_path / 'x2.pth'
+    )
+    assert result.image.shape == (64, 64, 3)
+    with pytest.raises(UserError, match=r'allowed: 2|for scale 2, not 4'):
+        dkp_plugin.restore(pair[1], method='unpaired', preset=preset, weights=tmp_path / 'x2.pth')
+
+
+@pytest.mark.parametrize(
+    ('method', 'message'),
+    [('unpaired', 'no.pth: No such file'), ('diff-dkp', 'no.pth: No such file'), ('dip-dkp', 'DIP has no weights')],
+)
+def test_wrong_weights_are_one_line(pair, method, message):
+    with pytest.raises(UserError, match=message) as error:
+        dkp_plugin.restore(pair[1], method=method, weights='no.pth')
     assert '\n' not in str(error.value)
