@@ -42,7 +42,7 @@ def prepare_unpaired(photos: Path, out: Path, recipe: BlurRecipe) -> tuple[int, 
     Raises:
         UserError: for anything that cannot be used; then nothing is written.
     """
-    recipe.build()  # tells mistakes before any work
+    recipe.build()  # reports mistakes before any work
     paths = list_folder(photos, 'PHOTOS', IMAGE_SUFFIXES)
     if len(paths) < 2:
         raise OptionError(f'PHOTOS: {photos} holds {len(paths)} image; LR images and exemplars need at least 2')

@@ -31,7 +31,7 @@ class RealProcess:
         num_threads: Threads of torch; None: torch's default.
 
     Attributes:
-        seconds_to_start: From its start to the end of the last :meth:`wait_until`; tells how busy the machine is.
+        seconds_to_start: From its start to the end of the last :meth:`wait_until`; shows how busy the machine is.
     """
 
     def __init__(

@@ -21,7 +21,7 @@ from dkp_plugin.physics.degradation import Degradation
 from dkp_plugin.physics.error_spectrum import power_law
 from dkp_plugin.physics.evidence import FrequencyGrid, negative_log_evidence
 
-# Temperature of the weights whose spread tells how far the kernel may be off. The model of the error is not exact, so
+# Temperature of the weights whose spread shows how far the kernel may be off. The model of the error is not exact, so
 # good kernels agree better with each other than with the truth: at the temperature of the estimate, kernels below 60 dB
 # were 8 to 17 dB worse than their spread promised. Chosen on 12 images of Set5, Set14 and BSD100.
 DOUBT_TEMPERATURE = 0.1

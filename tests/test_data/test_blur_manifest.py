@@ -114,7 +114,7 @@ def test_gray_images_stay_gray(tmp_path):
     assert verify(tmp_path / 'HR', tmp_path / 'out') == []
 
 
-def test_manifest_tells_all(hr, kernels, tmp_path):
+def test_manifest_is_complete(hr, kernels, tmp_path):
     recipe = BlurRecipe(family=str(kernels), seed=2)
     prepare(hr, tmp_path / 'out', recipe)
     manifest = json.loads((tmp_path / 'out/manifest.json').read_text())

@@ -137,7 +137,7 @@ def content(folder):
     return {path.name: path.read_bytes() for path in folder.iterdir() if path.name != 'lock.mdb'}
 
 
-def test_existing_output_stays_unless_told_otherwise(folders):
+def test_existing_output_stays_without_overwrite(folders):
     root = folders / 'out.lmdb'
     create_lmdb(folders / 'LR', root)
     before = content(root)

@@ -1,4 +1,4 @@
-"""Whatever iterates goes on from a snapshot as if nothing had happened, bit by bit."""
+"""Whatever iterates resumes from a snapshot bit by bit."""
 
 import io
 from collections import deque
@@ -71,7 +71,7 @@ def walk(network, given, num):
 
 
 @pytest.mark.parametrize(('name', 'options'), KINDS, ids=lambda value: value if isinstance(value, str) else '')
-def test_every_estimator_and_restorer_goes_on_bit_by_bit(name, options):
+def test_every_estimator_and_restorer_continues_bit_by_bit(name, options):
     steps_after = STEPS_AFTER if getattr(ARCH_REGISTRY.get(name), 'num_iter', None) is None else 0
     network, generator, given = build(name, options)
     walk(network, given, STEPS_BEFORE if steps_after else 1)
@@ -88,7 +88,7 @@ def test_every_estimator_and_restorer_goes_on_bit_by_bit(name, options):
 
 
 @pytest.mark.parametrize('method', ['off', 'wmv', 'emv'])
-def test_early_stopping_goes_on(method, rng):
+def test_early_stopping_continues(method, rng):
     images = [torch.rand(1, 1, 4, 4, generator=rng) for _ in range(12)]
     watch, again = (EarlyStopping(method, window=3, patience=2, min_iter=2) for _ in range(2))
 

@@ -1,4 +1,4 @@
-"""Where tiles lie, and which part of an image tells most."""
+"""Where tiles lie, and which part of an image is most informative."""
 
 import pytest
 import torch

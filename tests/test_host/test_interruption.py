@@ -48,7 +48,7 @@ def test_a_loop_stops_where_it_can_save(signum, status):
 
 @pytest.mark.parametrize(('signum', 'status'), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
 def test_a_c_function_that_does_not_return_is_ended(signum, status):
-    # A function of the C library that goes back to sleep, as a convolution goes on.
+    # A function of the C library that resumes its sleep, as a convolution resumes its work.
     process = start('ctypes.CDLL(None).poll(None, 0, 60000) and ctypes.CDLL(None).poll(None, 0, 60000)', grace=0.3)
     begin = time.monotonic()
     process.send_signal(signum)

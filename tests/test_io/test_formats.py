@@ -1,4 +1,4 @@
-"""Files are told by their content; the others are named with what to do about them."""
+"""Files are recognised by their content; unsupported ones are named with advice."""
 
 import io
 import struct
@@ -12,7 +12,7 @@ from dkp_plugin.io.formats import HINTS, IMAGE_SUFFIXES, SUFFIXES, describe_unre
 
 
 @pytest.mark.parametrize('name', ['PNG', 'JPEG', 'TIFF', 'WEBP', 'BMP', 'GIF', 'DIB'])
-def test_a_file_is_told_by_its_content(name):
+def test_a_file_is_recognised_by_its_content(name):
     buffer = io.BytesIO()
     Image.new('RGB', (7, 5), (10, 20, 30)).save(buffer, name)
     buffer.seek(0)

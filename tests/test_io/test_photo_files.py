@@ -135,7 +135,7 @@ def test_floating_point_pixels_are_refused():
 
 
 @pytest.mark.parametrize('quality', [30, 60, 75, 90, 95])
-def test_the_quality_of_a_jpeg_is_told(quality):
+def test_the_quality_of_a_jpeg_is_reported(quality):
     image = Image.fromarray(random_pixels(3, 'uint8'))
     assert abs(decode_photo(pillow_bytes(image, 'JPEG', quality=quality), 'a').jpeg_quality - quality) <= 1
     assert decode_photo(pillow_bytes(image, 'PNG'), 'a').jpeg_quality is None
@@ -153,14 +153,14 @@ def test_decompression_bombs_are_refused_before_they_unfold(tmp_path):
         decode_photo(encode_png(random_pixels(1, 'uint8', 23, 18)), 'a', 413)
 
 
-def test_missing_files_and_texts_are_told_in_one_line(tmp_path):
+def test_missing_files_and_texts_are_reported_in_one_line(tmp_path):
     with pytest.raises(ImageError, match='No such file'):
         read_photo(tmp_path / 'nothing.png')
     with pytest.raises(ImageError, match='not a readable image; formats: PNG'):
         decode_photo(b'no image', 'a.png')
 
 
-def test_kinds_that_are_not_read_are_told_with_what_to_do():
+def test_kinds_that_are_not_read_are_reported_with_what_to_do():
     for name, hint in (('a.svg', 'export as PNG or TIFF'), ('b.CR2', 'develop the raw file and export it as TIFF')):
         with pytest.raises(ImageError) as error:
             decode_photo(b'no image', name)

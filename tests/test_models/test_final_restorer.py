@@ -65,7 +65,7 @@ def test_equals_that_restorer_given_the_saved_kernel(
     ],
     ids=str,
 )
-def test_mistakes_are_told_before_any_work(options, run_test, tmp_path, capsys, block, message):
+def test_mistakes_are_reported_before_any_work(options, run_test, tmp_path, capsys, block, message):
     options['restorer'] = {'final': 'ClosedForm'} | block if 'finale' in block else block
     assert run_test(options) == 2
     error = capsys.readouterr().err.splitlines()

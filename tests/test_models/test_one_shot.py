@@ -48,7 +48,7 @@ def test_bsrdm_follows_the_image_of_dip(means, options, naive_kernel_psnr):
     assert found > max(naive_kernel_psnr.values()) + 2
 
 
-def test_usrnet_without_weights_is_told_before_any_work(options, run_test, tmp_path, capsys):
+def test_usrnet_without_weights_is_reported_before_any_work(options, run_test, tmp_path, capsys):
     options['network_g'] = {'type': 'USRNet'}
     del options['alternation']
     assert run_test(options) == 2

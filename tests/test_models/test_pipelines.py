@@ -98,7 +98,7 @@ def test_a_state_that_cannot_be_read_is_named(states):
         (None, 0, 0, []),  # a model that writes no records
     ],
 )
-def test_failed_images_are_told_by_the_first_process(records, rank, status, lines, tmp_path, capsys):
+def test_failed_images_are_reported_by_the_first_process(records, rank, status, lines, tmp_path, capsys):
     if records is not None:
         (tmp_path / 'metrics').mkdir()
         (tmp_path / 'metrics/A.json').write_text(json.dumps({'images': records}))

@@ -1,4 +1,4 @@
-"""A run goes on where an earlier one has stopped: what still stands is kept, all else is restored again."""
+"""A second run keeps the results that are still valid and restores all others again."""
 
 import json
 import signal
@@ -28,7 +28,7 @@ def tested(monkeypatch):
 
 
 def files(root):
-    """All results; without what tells the time."""
+    """All results; without times."""
     folders = ('visualization', 'kernels', 'curves', 'progress')
     paths = [path for folder in folders for path in sorted((root / 'results/tiny' / folder).rglob('*.*'))]
     return {str(path.relative_to(root)): path.read_bytes() for path in paths}
@@ -162,7 +162,7 @@ def test_a_failed_image_is_tried_again(options, run_again, tmp_path, benchmark, 
     good = (benchmark / 'LR/b.png').read_bytes()
     (benchmark / 'LR/b.png').write_bytes(good[:-100])
     assert run_again(options) == 1
-    assert run_again(options) == 1  # and is told again
+    assert run_again(options) == 1  # and is reported again
     assert capsys.readouterr().err.count('failed: ') == 2
     (benchmark / 'LR/b.png').write_bytes(good)
     tested.clear()
@@ -200,7 +200,7 @@ def start(options, start_process):
 
 
 def without_seconds(results):
-    """Progress tells the seconds of each row."""
+    """Progress shows the seconds of each row."""
     progress = {name: content for name, content in results.items() if '/progress/' in name}
     return results | {name: [row | {'seconds': 0} for row in json.loads(progress[name])] for name in progress}
 

@@ -1,4 +1,4 @@
-"""A training that was killed goes on from its last checkpoint, on the CPU, as if nothing had happened."""
+"""A killed training resumes from its last checkpoint, on the CPU, as if nothing had happened."""
 
 import importlib.util
 
@@ -15,7 +15,7 @@ TOTAL, CHECKPOINT = 4, 2
 def training(tmp_path):
     """Options that train a tiny prior on one uniform photograph.
 
-    BasicSR goes on from the beginning of an epoch and does not keep the state of the global generator, so that other
+    BasicSR resumes from the beginning of an epoch and does not keep the state of the global generator, so that other
     crops follow after a resume. Here all crops are equal, and whatever else is not resumed shows in the weights.
     """
     write_image(tmp_path / 'photos/gray.png', np.full((24, 24, 3), 100, np.uint8))
@@ -123,7 +123,7 @@ def test_auto_resume_without_a_checkpoint_starts_from_the_beginning(training, ru
     assert final_state(tmp_path)[1]['iter'] == TOTAL
 
 
-def test_a_damaged_checkpoint_is_told_in_one_line(training, run_train, tmp_path, capsys):
+def test_a_damaged_checkpoint_is_reported_in_one_line(training, run_train, tmp_path, capsys):
     assert run_train(training) == 0
     path = tmp_path / f'experiments/resumed/training_states/{TOTAL}.state'
     path.write_bytes(path.read_bytes()[:500])

@@ -89,7 +89,7 @@ def test_the_old_form_of_the_evidence_gives_the_same_result_and_one_line_in_the_
         ('FKP', 8, 'pretrained: auto: found no weights gaussian_x8, expected one of gaussian_x2'),
     ],
 )
-def test_a_scale_that_an_estimator_cannot_do_is_told_before_any_work(
+def test_a_scale_that_an_estimator_cannot_do_is_reported_before_any_work(
     options, run_test, tmp_path, capsys, name, scale, message
 ):
     options |= {'scale': scale, 'network_k': {'type': 'DKP'}}
@@ -108,7 +108,7 @@ def test_a_scale_that_a_restorer_cannot_do_is_one_line_before_any_work(options, 
     assert not (tmp_path / 'results').exists()
 
 
-def test_a_wrong_weight_file_is_told_before_any_work(options, run_test, tmp_path, capsys):
+def test_a_wrong_weight_file_is_reported_before_any_work(options, run_test, tmp_path, capsys):
     (tmp_path / 'x.pt').write_bytes(b'no weights')
     options['network_k'] = {'type': 'FKP', 'pretrained': str(tmp_path / 'x.pt')}
     assert run_test(options) == 2

@@ -53,7 +53,7 @@ def test_a_mistake_is_one_line(run_train, capsys):
     assert line.endswith('options.yml:2: model_type: type: SRModle is unknown, did you mean SRModel?')
 
 
-def test_tensorboard_that_is_not_there_is_told_before_the_training(run_train, capsys, monkeypatch):
+def test_tensorboard_that_is_not_there_is_reported_before_the_training(run_train, capsys, monkeypatch):
     monkeypatch.setattr('dkp_plugin.evaluation.checks.find_spec', lambda name: None)
     options = {'name': 'x', 'model_type': 'SRModel', 'num_gpu': 0, 'datasets': {}, 'path': {}}
     assert run_train(options | {'logger': {'use_tb_logger': True}}) == 2

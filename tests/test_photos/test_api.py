@@ -191,7 +191,7 @@ def test_a_kernel_file_is_taken_for_the_blur(tmp_path, rng):
         (np.zeros((20, 20)), {'method': 'bsrdm', 'kernel': 'motion'}, 'allowed: gaussian, or a file .mat or .npy'),
     ],
 )
-def test_mistakes_are_told_in_one_line(image, arguments, message):
+def test_mistakes_are_reported_in_one_line(image, arguments, message):
     with pytest.raises(UserError, match=message) as caught:
         dkp_plugin.restore(image, **arguments)
     assert '\n' not in str(caught.value)
@@ -217,7 +217,7 @@ def test_tiles_of_other_restorers_agree_with_the_whole(tile):
     assert np.abs(tiled - whole).max() <= 1  # the closed form reaches no further than the overlap
 
 
-def test_noise_and_compression_are_reckoned_with(rng):
+def test_noise_and_compression_are_accounted_for(rng):
     pixels = small_photo()
     noisy = pixels + 10 * torch.randn(pixels.shape, generator=rng).numpy()
     found, observer = [], Observer()

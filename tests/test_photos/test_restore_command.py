@@ -157,7 +157,7 @@ def test_mistakes_end_with_status_2_and_one_line(arguments, message, photos, opt
         ('scale: 2', 'scale: 5', ':3: scale: 5 is not allowed: input should be 1, 2, 3, 4 or 8'),
     ],
 )
-def test_a_wrong_option_is_told_with_file_and_line(right, wrong, message, photos, tmp_path, capsys):
+def test_a_wrong_option_is_reported_with_file_and_line(right, wrong, message, photos, tmp_path, capsys):
     (tmp_path / 'wrong.yml').write_text(CHEAP.replace(right, wrong))
     assert run(photos, '-o', tmp_path / 'out', '--opt', tmp_path / 'wrong.yml') == 2
     assert f'wrong.yml{message}' in capsys.readouterr().err
@@ -214,7 +214,7 @@ def test_after_a_kill_the_rest_is_done_with_the_same_bytes(photos, tmp_path, sta
     assert contents(tmp_path / 'killed') == contents(tmp_path / 'whole')
 
 
-def test_an_image_that_was_interrupted_goes_on_from_its_last_state(photos, tmp_path, start_process):
+def test_an_image_that_was_interrupted_continues_from_its_last_state(photos, tmp_path, start_process):
     options = tmp_path / 'short.yml'
     options.write_text(LONG.replace('100000', '60') + 'val: {checkpoint_freq: 10}\n')
     arguments = [photos / 'a.png', '--opt', options, '--device', 'cpu']

@@ -3,7 +3,7 @@ import numpy as np
 from dkp_plugin.io.images import write_image
 
 
-def test_exit_status_tells_whether_a_set_is_complete(run_script, tmp_path):
+def test_exit_status_shows_whether_a_set_is_complete(run_script, tmp_path):
     write_image(tmp_path / 'in/RealSRSet/tiger.png', np.zeros((20, 20, 3), np.uint8))
     status, text, error = run_script('arrange_benchmarks', tmp_path / 'in', '--out', tmp_path / 'out')
     assert status == 1 and error == ''

@@ -156,7 +156,7 @@ def test_published_figures_are_marked_as_quoted(workshop, never):
     assert workshop.report()['tables'][0]['published']['figures']['Diff-DKP'] == {'psnr': 28.74, 'ssim': 0.8313}
 
 
-def test_missing_template_engine_is_told_before_any_run(workshop, never, monkeypatch):
+def test_missing_template_engine_is_reported_before_any_run(workshop, never, monkeypatch):
     monkeypatch.setitem(sys.modules, 'jinja2', None)
     with pytest.raises(UserError, match='needs the package jinja2'):
         compare([workshop.write_options(workshop.options())], Path('out'), start=never)

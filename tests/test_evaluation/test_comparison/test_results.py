@@ -86,7 +86,7 @@ def test_incomplete_results_are_made(workshop, case):
     assert started == ['one'] and result.failures == [] and len(result.records['Tiny']) == 2
 
 
-def test_failed_images_and_runs_are_told(workshop):
+def test_failed_images_and_runs_are_reported(workshop):
     options = workshop.options()
 
     def start(run):

@@ -86,7 +86,7 @@ def test_a_pair_that_does_not_fit_the_scale_is_refused(workshop):
         check(workshop, options)
 
 
-def test_data_sets_of_one_name_are_told_apart(workshop):
+def test_data_sets_of_one_name_are_kept_apart(workshop):
     options = workshop.options()
     (data_set,) = check(workshop, options)
     assert data_set.label == 'Tiny x2, data/gaussian_x2/LR'
