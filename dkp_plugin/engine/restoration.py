@@ -88,6 +88,18 @@ class Result:
     seconds: float
 
 
+@contextmanager
+def _torch_modes_of_ours() -> Iterator[None]:
+    """Gradients and float32, which the methods need, whatever modes the caller has set."""
+    dtype = torch.get_default_dtype()
+    torch.set_default_dtype(torch.float32)
+    try:
+        with torch.inference_mode(False), torch.enable_grad():
+            yield
+    finally:
+        torch.set_default_dtype(dtype)
+
+
 class Restoration:
     """Restores images with the options of one option file.
 
@@ -102,7 +114,7 @@ class Restoration:
         UserError: if a file that the options name cannot be used.
     """
 
-    @torch.inference_mode(False)  # methods need gradients, also in a caller's inference mode
+    @_torch_modes_of_ours()
     def __init__(
         self,
         opt: Mapping[str, Any],
@@ -132,7 +144,7 @@ class Restoration:
                 network.to(device)
         return self
 
-    @torch.inference_mode(False)
+    @_torch_modes_of_ours()
     def __call__(
         self,
         lq: Tensor,

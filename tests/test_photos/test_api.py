@@ -91,12 +91,24 @@ def test_a_kernel_may_be_an_array(cheap_methods):
             dkp_plugin.restore(small_photo(16), scale=2, kernel=wrong)
 
 
-def test_inference_mode_of_the_caller_does_not_matter():
+@pytest.fixture
+def double_by_default():
+    torch.set_default_dtype(torch.float64)
+    yield
+    torch.set_default_dtype(torch.float32)
+
+
+def test_modes_of_the_caller_do_not_matter(request):
     opt = {'network_g': {'type': 'DIP', 'num_feat': 4, 'num_skip': 2, 'num_scales': 2, 'non_local_scales': [2]}}
     opt |= {'network_k': {'type': 'DKP', 'num_units': 10, 'warmup_iters': 2}, 'alternation': {'num_iter': 3}}
     expected = cheap(**opt)(small_photo(16)).image
-    with torch.inference_mode():
-        np.testing.assert_array_equal(cheap(**opt)(small_photo(16)).image, expected)
+    photo = small_photo(16)
+    for mode in (torch.inference_mode, torch.no_grad):
+        with mode():
+            np.testing.assert_array_equal(cheap(**opt)(photo).image, expected)
+    request.getfixturevalue('double_by_default')
+    np.testing.assert_array_equal(cheap(**opt)(photo).image, expected)
+    assert torch.get_default_dtype() == torch.float64
 
 
 @pytest.mark.parametrize('dtype', ['uint8', 'uint16', 'float32', 'float64'])
