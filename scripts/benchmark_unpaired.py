@@ -5,11 +5,10 @@ python scripts/benchmark_unpaired.py [--size 252]
 
 import argparse
 import resource
-import statistics
-import time
 from collections.abc import Callable
 
 import torch
+from benchmark_diffusion import median_seconds
 
 from dkp_plugin.archs.unpaired_weights import load_unpaired
 from dkp_plugin.engine.alternation import alternate
@@ -20,16 +19,6 @@ from dkp_plugin.physics.degradation import Degradation
 from dkp_plugin.physics.kernel_families import build_family
 from dkp_plugin.restorers.diffusion_restorer import Diffusion
 from dkp_plugin.restorers.unpaired_restorer import Unpaired
-
-
-def median_seconds(function: Callable[[], object], repeats: int) -> float:
-    """Median time of ``repeats`` calls after one that is not counted."""
-    seconds = []
-    for _ in range(repeats + 1):
-        start = time.perf_counter()
-        function()
-        seconds.append(time.perf_counter() - start)
-    return statistics.median(seconds[1:])
 
 
 def main() -> None:

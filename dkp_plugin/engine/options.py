@@ -142,14 +142,14 @@ class BlindSROptions(BaseModel):
         return EarlyStopping(**self.early_stopping.model_dump())
 
 
-def build_estimator(options: BlindSROptions, degradation: Degradation) -> KernelEstimator:
-    """Build the kernel estimator of the block ``network_k``.
+def build_estimator(block: Mapping[str, Any], degradation: Degradation) -> KernelEstimator:
+    """Build the kernel estimator of a block ``network_k``.
 
     Raises:
         OptionError: if the block is invalid.
         UserError: if the method does not support the degradation.
     """
-    estimator = build_network(options.network_k, 'network_k', KernelEstimator)
+    estimator = build_network(block, 'network_k', KernelEstimator)
     estimator.check(degradation)
     return estimator
 

@@ -123,7 +123,7 @@ class Restoration:
     ) -> None:
         self.options = parse_section(BlindSROptions, opt, '')
         self.degradation = self.options.build_degradation()
-        self.estimator = build_estimator(self.options, self.degradation)
+        self.estimator = build_estimator(self.options.network_k, self.degradation)
         self.restorer = build_restorer(self.options)
         self.num_iter = count_steps(self.restorer, self.options.alternation.num_iter, 'alternation')
         self.final_restorer = build_final_restorer(self.options)

@@ -7,9 +7,9 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, PositiveInt, model_validator
 
 from dkp_plugin.archs.precision import PRECISIONS
+from dkp_plugin.engine.options import build_estimator
 from dkp_plugin.estimators.base import KernelEstimator
 from dkp_plugin.host.errors import OptionError
-from dkp_plugin.host.schema import build_network
 from dkp_plugin.models.training_options import (
     Block,
     Count,
@@ -131,10 +131,10 @@ def build_training_estimator(block: Mapping[str, Any], degradation: Degradation)
     """Build the block ``network_k``.
 
     Raises:
-        OptionError: as :func:`build_network`, and for an estimator that would be given the truth.
+        OptionError: if the block is invalid, and for an estimator that would be given the truth.
+        UserError: if the method does not support the degradation.
     """
-    estimator = build_network(block, 'network_k', KernelEstimator)
-    estimator.check(degradation)
+    estimator = build_estimator(block, degradation)
     if estimator.needs_truth:
         raise OptionError('network_k: source: gt is not possible, a training never sees true kernels')
     return estimator
