@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 # Copies of what the package defines, for a package that is not imported yet; a test compares them.
-METHODS = ('diff-dkp', 'dip-dkp', 'dip-fkp', 'double-dip', 'bsrdm', 'unpaired', 'kernelgan-zssr')
+METHODS = ('diff-dkp', 'dip-dkp', 'dip-fkp', 'double-dip', 'bsrdm', 'fast-dkp', 'unpaired', 'kernelgan-zssr')
 PRESETS = ('fast', 'balanced', 'paper')
 SCALES = (1, 2, 3, 4, 8)
 CONVENTIONS = ('aligned', 'released')
@@ -40,7 +40,7 @@ def make_parser() -> argparse.ArgumentParser:
     )  # fmt: skip
     add('--scale', type=int, choices=SCALES, help='default: 4; 1: the same size, deblurred')
     add('--method', choices=METHODS, help='default: diff-dkp')
-    add('--kernel', metavar='gaussian|motion|free|FILE', help='blur, or a kernel file; default: by method')
+    add('--kernel', metavar='gaussian|disc|line|motion|free|FILE', help='blur, or a kernel file; default: by method')
     add('--weights', metavar='FILE', help='trained weights of the method; default: those of the package')
     add('--noise', metavar='auto|SIGMA', help='standard deviation of the noise, of 255; default: auto')
     add('--preset', choices=PRESETS, help='default: balanced')

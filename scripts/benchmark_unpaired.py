@@ -18,7 +18,7 @@ from dkp_plugin.host.seeds import image_generator
 from dkp_plugin.physics.degradation import Degradation
 from dkp_plugin.physics.kernel_families import build_family
 from dkp_plugin.restorers.diffusion_restorer import Diffusion
-from dkp_plugin.restorers.unpaired_restorer import Unpaired
+from dkp_plugin.restorers.one_pass_restorer import Unpaired
 
 
 def main() -> None:

@@ -27,7 +27,7 @@ from dkp_plugin.estimators.base import KernelEstimator
 from dkp_plugin.evaluation import checks
 from dkp_plugin.evaluation.comparison.suites import SuiteEntry
 from dkp_plugin.host import schema
-from dkp_plugin.models import unpaired_options
+from dkp_plugin.models import photo_sr_model, unpaired_options
 from dkp_plugin.restorers.base import Restorer
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -75,8 +75,9 @@ WORDS = {
         'convention': 'Position of the kernel centre, see [conventions](conventions.md): `aligned` for photographs, '
         '`released` for the benchmarks of FKP and DKP.',
         'kernel_size': 'Odd side K of the kernel, in HR pixels; `auto`: min(4 s + 3, 21), at scale 1 15.',
-        'noise': 'Standard deviation of the noise in the LR image, out of 255; `auto`: estimated from each image and, '
-        'for JPEG files, from their quality.',
+        'noise': 'Standard deviation of white noise in the LR image, out of 255; `auto`: estimated from each image.',
+        'jpeg': 'JPEG quality of the LR image, 1 to 100, from which its compression error is estimated; `auto`: that '
+        'of a JPEG file; `off`: none.',
         'border': 'Border condition of the image: `mirror`, or `periodic` as in the benchmarks; `auto`: `mirror` for '
         'the convention `aligned`, `periodic` for `released`.',
     },
@@ -182,6 +183,25 @@ WORDS = {
         'affinity_opt': 'Loss `l_affinity`: `FeatureAffinityLoss`.',
         'aux_opt': 'Loss `l_aux`.',
         'data_opt': 'Loss `l_data`.',
+    },
+    'PhotoSRModel: train': {
+        'families': 'Shares of the kernel families: `gaussian`, `disc`, `line`, `motion`.',
+        'perturbation': "Largest error, as a share of each parameter's range, of half of the kernels that R gets.",
+        'own_share': "Of the pairs that R restores with N's kernel.",
+        'clean_share': 'Of the crops that are rounded only; of the others a third each has noise, is a JPEG, is both.',
+        'noise_range': 'Standard deviations of the noise, out of 255.',
+        'quality_range': 'Qualities of the JPEGs.',
+        'parts': 'Of the network that are trained; the weight head of N belongs to R.',
+        'precision': 'Of the hidden layers; `auto`: bf16 where the hardware has it.',
+        'max_grad_norm': 'Longest gradient of each of S, N and R.',
+        'ema_decay': 'Of the averaged weights.',
+        'optim_g': BASICSR,
+        'scheduler': BASICSR,
+        'total_iter': BASICSR,
+        'warmup_iter': BASICSR,
+        'pixel_opt': 'Loss `l_pix`, of the result.',
+        'intermediate_opt': 'Loss `l_intermediate`, of the image of S.',
+        'kernel_opt': 'Loss `l_kernel`, of N: `KernelCrossEntropyLoss`.',
     },
     'UnpairedSRModel: train: bank': {
         'start_iter': 'First iteration that uses the kernels of the LR images.',
@@ -310,7 +330,8 @@ def block_rows(name: str, model: type[BaseModel]) -> list[Row]:
 
 def constructor_rows(network: type, where: str) -> list[Row]:
     """List the arguments of a constructor, which are the keys of its block."""
-    _, meanings = split_docstring(network.__doc__ or '')
+    owner = next(base for base in network.__mro__ if '__init__' in vars(base))  # whose docstring has the arguments
+    _, meanings = split_docstring(owner.__doc__ or '')
     rows = []
     for parameter in inspect.signature(network).parameters.values():
         if parameter.kind in (parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD):
@@ -371,8 +392,12 @@ def training_sections() -> Iterator[str]:
     for name, module in datasets.items():
         doc = split_docstring(getattr(module, name).__doc__)[0].partition(' Keys:')[0]
         yield f'### {name}\n\n{doc}\n\n{table(block_rows(name, getattr(module, name + "Options")))}'
-    for name, block in (('', unpaired_options.UnpairedTrain), (': bank', unpaired_options.BankOptions)):
-        title = f'UnpairedSRModel: train{name}'
+    blocks = {
+        'UnpairedSRModel: train': unpaired_options.UnpairedTrain,
+        'UnpairedSRModel: train: bank': unpaired_options.BankOptions,
+        'PhotoSRModel: train': photo_sr_model.PhotoSRTrain,
+    }
+    for title, block in blocks.items():
         yield f'### {title}\n\n{table(block_rows(title, block))}'
     for name in ('CompactPrior', 'KernelFlow', 'UnpairedSR'):
         yield network_section(name, schema.ARCH_REGISTRY.get(name))

@@ -17,12 +17,15 @@ from basicsr.utils.registry import ARCH_REGISTRY
 from torch import Tensor, nn
 
 from dkp_plugin.archs.layers import Conv2d
+from dkp_plugin.physics.coding_noise import NoiseModel
 from dkp_plugin.physics.degradation import Degradation
 from dkp_plugin.physics.error_spectrum import power_law
 from dkp_plugin.physics.kernels import convert_convention, crop_kernel, default_kernel_size
 
 CHANNELS = 3
 GIVEN, OWN = 0, 1  # columns of the weights: for a kernel that is given, and for the kernel network's own
+NUM_LEVELS = 3  # of the noise, each a plane beside the LR image for networks that take noise
+LEVEL_UNIT = 0.05  # standard deviation that such a plane shows as 1
 BICUBIC_REACH = 3  # LR pixels, more than the cubic needs
 MIN_STD = 1e-3  # of an image that the kernel network sees: a quarter of a level of 8 bits
 
@@ -37,6 +40,7 @@ class Look:
         features: Of S, (B, C, h, w).
         log_kernel: Logarithms of the kernels of N, (B, 1, K, K).
         log_weights: Of the variational model, (B, 2), for a given and for its own kernel.
+        noise: Of the LR images, for networks that take it.
     """
 
     lq: Tensor
@@ -44,6 +48,7 @@ class Look:
     features: Tensor
     log_kernel: Tensor
     log_weights: Tensor
+    noise: NoiseModel | None = None
 
 
 @dataclass(frozen=True)
@@ -86,18 +91,28 @@ class IntermediateNetwork(nn.Module):
         scale: s.
         num_feat: Channels.
         num_block: Residual blocks.
+        num_levels: Planes of noise levels beside the LR image.
     """
 
-    def __init__(self, scale: int, num_feat: int, num_block: int) -> None:
+    def __init__(self, scale: int, num_feat: int, num_block: int, num_levels: int) -> None:
         super().__init__()
-        self.head = _conv(CHANNELS, num_feat)
+        self.head = _conv(CHANNELS + num_levels, num_feat)
         self.body = nn.Sequential(*(ResBlock(num_feat) for _ in range(num_block)))
         self.tail = _zero(_conv(num_feat, CHANNELS * scale**2))
         self.scale = scale
 
-    def forward(self, lq: Tensor, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
-        """Map LR images (B, 3, h, w) to differences of HR images (B, 3, s h, s w) and features (B, C, h, w)."""
-        features = self.body(self.head(_to(lq - 0.5, dtype)))
+    def forward(self, lq: Tensor, levels: Tensor, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
+        """Map LR images and planes of noise levels to differences of HR images and features.
+
+        Args:
+            lq: (B, 3, h, w).
+            levels: (B, P, h, w), P 0 for networks that take no noise.
+            dtype: Of the hidden layers.
+
+        Returns:
+            (B, 3, s h, s w) and (B, C, h, w).
+        """
+        features = self.body(self.head(_to(torch.cat([lq - 0.5, levels], dim=1), dtype)))
         return F.pixel_shuffle(self.tail(features).float(), self.scale), features
 
 
@@ -108,12 +123,13 @@ class KernelNetwork(nn.Module):
         kernel_size: K of the grid.
         num_feat: Channels at full resolution; at half resolution there are twice as many.
         num_block: Residual blocks at half resolution; half as many, at least one, at full resolution.
+        num_levels: Planes of noise levels beside the LR image.
     """
 
-    def __init__(self, kernel_size: int, num_feat: int, num_block: int) -> None:
+    def __init__(self, kernel_size: int, num_feat: int, num_block: int, num_levels: int) -> None:
         super().__init__()
         num_half, num_hidden = 2 * num_feat, 512
-        self.head = _conv(CHANNELS, num_feat)
+        self.head = _conv(CHANNELS + num_levels, num_feat)
         self.fine = nn.Sequential(*(ResBlock(num_feat) for _ in range(max(1, num_block // 2))))
         self.down = Conv2d(num_feat, num_half, 3, stride=2, padding=1, padding_mode='circular')
         self.coarse = nn.Sequential(*(ResBlock(num_half) for _ in range(num_block)))
@@ -122,11 +138,12 @@ class KernelNetwork(nn.Module):
         self.weight = _zero(nn.Linear(num_hidden, 2))
         self.kernel_size = kernel_size
 
-    def forward(self, lq: Tensor, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
+    def forward(self, lq: Tensor, levels: Tensor, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
         """Estimate.
 
         Args:
             lq: LR images, (B, 3, h, w).
+            levels: Planes of noise levels, (B, P, h, w).
             dtype: Of the hidden layers.
 
         Returns:
@@ -134,7 +151,8 @@ class KernelNetwork(nn.Module):
             whose gradient ends at this head.
         """
         std = lq.std((1, 2, 3), keepdim=True).clamp_min(MIN_STD)
-        x = self.fine(self.head(_to((lq - lq.mean((1, 2, 3), keepdim=True)) / std, dtype)))
+        normal = (lq - lq.mean((1, 2, 3), keepdim=True)) / std
+        x = self.fine(self.head(_to(torch.cat([normal, levels], dim=1), dtype)))
         x = self.coarse(self.down(F.relu(x))).float()
         spread = (x.var((-2, -1), correction=0) + 1e-6).sqrt()
         hidden = F.relu(self.hidden(torch.cat([x.mean((-2, -1)), spread], dim=1)))
@@ -145,7 +163,8 @@ class KernelNetwork(nn.Module):
 class RefinementStage(nn.Module):
     """R: equations (1) to (3), the variational model, a learned step, and a second data step.
 
-    With V(f) ~ |f|^-p1 and W(f) ~ |f|^-p2::
+    With V(f) ~ |f|^-p1, W(f) ~ |f|^-p2, and the norm of the data term divided by the spectrum of the noise if there is
+    some::
 
         x_bar = argmin_x ||A(x, k) - y||^2 + e^a ||x - z||^2 in the metric of 1 / V                            (1)
         x_hat = argmin_x ||A(x, k) - y||^2 + e^b ||x - (x_bar + shuffle(u))||^2 in the metric of 1 / W         (2)
@@ -156,20 +175,32 @@ class RefinementStage(nn.Module):
         num_feat: Channels.
         num_block: Residual blocks of P.
         num_context: Channels of the features of S.
+        num_levels: Planes of noise levels beside the LR image.
         variational: Whether there are data steps; without them x_bar is z, and x_hat is x_bar + shuffle(u).
     """
 
-    def __init__(self, scale: int, num_feat: int, num_block: int, num_context: int, variational: bool) -> None:
+    def __init__(
+        self, scale: int, num_feat: int, num_block: int, num_context: int, num_levels: int, variational: bool
+    ) -> None:
         super().__init__()
-        self.head = _conv(2 * CHANNELS * scale**2 + CHANNELS + num_context, num_feat)
+        self.head = _conv(2 * CHANNELS * scale**2 + CHANNELS + num_context + num_levels, num_feat)
         self.body = nn.Sequential(*(ResBlock(num_feat) for _ in range(num_block)))
         self.tail = _zero(_conv(num_feat, CHANNELS * scale**2))
         self.exponents = nn.Parameter(torch.tensor([1.5, 1.0]))  # p1, p2
         self.log_weights = nn.Parameter(torch.tensor([-6.0, -5.0]))  # a, b
+        if num_levels:
+            self.log_precisions = nn.Parameter(torch.tensor([6.0, 6.0]))  # of z and of the moved image, over the noise
         self.scale, self.variational = scale, variational
 
     def forward(
-        self, lq: Tensor, kernel: Tensor, prior: Tensor, context: Tensor, log_weight: Tensor | float
+        self,
+        lq: Tensor,
+        kernel: Tensor,
+        prior: Tensor,
+        context: Tensor,
+        log_weight: Tensor | float,
+        levels: Tensor,
+        noise: NoiseModel | None,
     ) -> tuple[Tensor, Tensor, Tensor]:
         """Refine.
 
@@ -179,25 +210,33 @@ class RefinementStage(nn.Module):
             prior: z, (B, 3, s h, s w).
             context: Features of S, (B, C, h, w), in the dtype of the hidden layers.
             log_weight: Added to a, (B,).
+            levels: Planes of noise levels, (B, P, h, w).
+            noise: Of the LR images; None: no noise, or a network that takes none.
 
         Returns:
             x_bar and x_hat, (B, 3, s h, s w), and the features that u is made of, (B, C, h, w).
         """
         first = self.log_weights[0] + torch.as_tensor(log_weight).to(lq).view(-1, 1, 1, 1)
-        x_bar = self._data_step(prior, lq, kernel, first.exp(), 0)
+        x_bar = self._data_step(prior, lq, kernel, first.exp(), 0, noise)
         blocks = [F.pixel_unshuffle(image, self.scale) for image in (x_bar - 0.5, x_bar - prior)]
-        inputs = torch.cat([*(_to(part, context.dtype) for part in (*blocks, lq - 0.5)), context.detach()], dim=1)
+        parts = (_to(part, context.dtype) for part in (*blocks, lq - 0.5, levels))
+        inputs = torch.cat([*parts, context.detach()], dim=1)
         features = self.body(self.head(inputs))
         moved = x_bar + F.pixel_shuffle(self.tail(features).float(), self.scale)
-        return x_bar, self._data_step(moved, lq, kernel, self.log_weights[1].exp(), 1), features
+        return x_bar, self._data_step(moved, lq, kernel, self.log_weights[1].exp(), 1, noise), features
 
-    def _data_step(self, prior: Tensor, lq: Tensor, kernel: Tensor, weight: Tensor, index: int) -> Tensor:
+    def _data_step(
+        self, prior: Tensor, lq: Tensor, kernel: Tensor, weight: Tensor, index: int, noise: NoiseModel | None
+    ) -> Tensor:
         if not self.variational:
             return prior
         rows, columns = (torch.fft.fftfreq(side, device=lq.device) for side in prior.shape[-2:])
         spectrum = power_law(rows, columns, self.exponents[index : index + 1])[0]
         degradation = Degradation(self.scale, kernel.shape[-1])
-        return degradation.data_step(prior, lq, kernel, weight, spectrum)
+        if noise is None:
+            return degradation.data_step(prior, lq, kernel, weight, spectrum)
+        weight = weight + self.log_precisions[index].exp() * noise.spectrum
+        return degradation.data_step_by_channel(prior, lq, kernel, weight, spectrum)
 
 
 @ARCH_REGISTRY.register()
@@ -221,6 +260,7 @@ class UnpairedSR(nn.Module):
         num_block_kernel: Residual blocks of N at half resolution.
         num_stage: How often equations (1) to (3) follow each other, with weights of their own.
         variational: Whether R has its data steps.
+        takes_noise: Whether all parts know the noise of the LR image.
         pretrained: File of weights of a network of this size; ``auto``: those of the package.
 
     Raises:
@@ -240,6 +280,7 @@ class UnpairedSR(nn.Module):
         num_block_kernel: int = 4,
         num_stage: int = 1,
         variational: bool = True,
+        takes_noise: bool = False,
         pretrained: str | None = None,
     ) -> None:
         super().__init__()
@@ -250,10 +291,12 @@ class UnpairedSR(nn.Module):
         self.register_buffer('kernel_size', torch.tensor(kernel_size))
         self.register_buffer('variational', torch.tensor(variational))
         self.register_buffer('bicubic', _bicubic_filters(self.inside), persistent=False)
-        self.s = IntermediateNetwork(scale, num_feat, num_block)
-        self.n = KernelNetwork(self.inside.kernel_size, num_feat_kernel, num_block_kernel)
+        self.num_levels = NUM_LEVELS if takes_noise else 0
+        self.s = IntermediateNetwork(scale, num_feat, num_block, self.num_levels)
+        self.n = KernelNetwork(self.inside.kernel_size, num_feat_kernel, num_block_kernel, self.num_levels)
         self.r = nn.ModuleList(
-            RefinementStage(scale, num_feat, num_block_refine, num_feat, variational) for _ in range(num_stage)
+            RefinementStage(scale, num_feat, num_block_refine, num_feat, self.num_levels, variational)
+            for _ in range(num_stage)
         )
         self.to(memory_format=torch.channels_last)
         if pretrained is not None:
@@ -287,6 +330,7 @@ class UnpairedSR(nn.Module):
             num_block_kernel=count('n.coarse.'),
             num_stage=count('r.'),
             variational=bool(weights['variational']),
+            takes_noise=weights['s.head.weight'].shape[1] > CHANNELS,
         )
         net.load_state_dict(weights)
         return net
@@ -304,29 +348,43 @@ class UnpairedSR(nn.Module):
         result = self.restore(lq, kernel).result
         return result if lq.shape[1] == CHANNELS else result.mean(1, keepdim=True)
 
-    def restore(self, lq: Tensor, kernel: Tensor | None = None, dtype: torch.dtype = torch.float32) -> Restored:
+    def restore(
+        self,
+        lq: Tensor,
+        kernel: Tensor | None = None,
+        dtype: torch.dtype = torch.float32,
+        noise: NoiseModel | None = None,
+    ) -> Restored:
         """Restore and return what lies on the way.
 
         Args:
             lq: LR images, (B, 1 or 3, h, w) in [0, 1].
             kernel: (B or 1, 1, K, K) in the convention of the network; None: the kernel network's.
             dtype: Of the hidden layers.
+            noise: Of the LR images; a network that takes none ignores it.
         """
-        return self.finish(self.look(lq, dtype), kernel)
+        return self.finish(self.look(lq, dtype, noise), kernel)
 
-    def look(self, lq: Tensor, dtype: torch.dtype = torch.float32) -> Look:
+    def look(self, lq: Tensor, dtype: torch.dtype = torch.float32, noise: NoiseModel | None = None) -> Look:
         """Do all that needs no kernel, for LR images (B, 1 or 3, h, w) in [0, 1]."""
         lq = lq.expand(-1, CHANNELS, -1, -1)
-        return Look(lq, *self.intermediate_inside(lq, dtype), *self.n(lq, dtype))
+        noise = noise if self.num_levels else None
+        return Look(lq, *self.intermediate_inside(lq, dtype, noise), *self.estimate_inside(lq, dtype, noise), noise)
 
     def finish(self, look: Look, kernel: Tensor | None = None) -> Restored:
         """Refine with a kernel (B or 1, 1, K, K) in the convention of the network, or with the kernel network's."""
         inside, column = look.log_kernel.exp(), OWN
         if kernel is not None:
             inside, column = self.kernel_inside(kernel).expand(len(look.lq), -1, -1, -1), GIVEN
-        images = self.refine_inside(look.lq, inside, look.intermediate, look.features, look.log_weights[:, column])
+        weights = look.log_weights[:, column]
+        images = self.refine_inside(look.lq, inside, look.intermediate, look.features, weights, look.noise)
         kernel = self.kernel_outside(inside) if kernel is None else kernel
         return Restored(kernel, *map(self.image_outside, (look.intermediate, *images[:2])))
+
+    @property
+    def takes_noise(self) -> bool:
+        """Whether the network knows the noise of the LR image."""
+        return self.num_levels > 0
 
     def adopt(self, degradation: Degradation) -> None:
         """Take over convention and kernel size of the images and kernels to come.
@@ -338,18 +396,33 @@ class UnpairedSR(nn.Module):
             raise ValueError(f'the weights are for scale {self.degradation.scale}, not {degradation.scale}')
         self.degradation = degradation
 
-    def intermediate(self, lq: Tensor, dtype: torch.dtype = torch.float32) -> Tensor:
+    def intermediate(self, lq: Tensor, dtype: torch.dtype = torch.float32, noise: NoiseModel | None = None) -> Tensor:
         """The image on which kernels are judged, (B, 3, s h, s w), in the convention of the network."""
-        return self.image_outside(self.intermediate_inside(lq.expand(-1, CHANNELS, -1, -1), dtype)[0])
+        return self.image_outside(self.intermediate_inside(lq.expand(-1, CHANNELS, -1, -1), dtype, noise)[0])
 
-    def estimate_kernel(self, lq: Tensor, dtype: torch.dtype = torch.float32) -> Tensor:
+    def estimate_kernel(
+        self, lq: Tensor, dtype: torch.dtype = torch.float32, noise: NoiseModel | None = None
+    ) -> Tensor:
         """The kernel network's kernel, (B, 1, K, K), in the convention of the network."""
-        return self.kernel_outside(self.n(lq.expand(-1, CHANNELS, -1, -1), dtype)[0].exp())
+        return self.kernel_outside(self.estimate_inside(lq.expand(-1, CHANNELS, -1, -1), dtype, noise)[0].exp())
 
-    def intermediate_inside(self, lq: Tensor, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
+    def intermediate_inside(
+        self, lq: Tensor, dtype: torch.dtype, noise: NoiseModel | None = None
+    ) -> tuple[Tensor, Tensor]:
         """S on LR images (B, 3, h, w): intermediate images in the convention ``aligned``, and features."""
-        difference, features = self.s(lq, dtype)
+        difference, features = self.s(lq, self._levels(lq, noise), dtype)
         return self._enlarge(lq) + difference, features
+
+    def estimate_inside(self, lq: Tensor, dtype: torch.dtype, noise: NoiseModel | None = None) -> tuple[Tensor, Tensor]:
+        """N on LR images (B, 3, h, w); see :meth:`KernelNetwork.forward`."""
+        return self.n(lq, self._levels(lq, noise), dtype)
+
+    def _levels(self, lq: Tensor, noise: NoiseModel | None) -> Tensor:
+        """Planes of noise levels, (B, P, h, w)."""
+        if noise is None:
+            return lq.new_zeros(len(lq), self.num_levels, *lq.shape[-2:])
+        levels = noise.levels[:, : self.num_levels].to(lq) / LEVEL_UNIT
+        return levels[..., None, None].expand(len(lq), -1, *lq.shape[-2:])
 
     def _enlarge(self, lq: Tensor) -> Tensor:
         """``Degradation.enlarge`` on the LR grid, which is several times as fast."""
@@ -358,15 +431,23 @@ class UnpairedSR(nn.Module):
         return F.pixel_shuffle(F.conv2d(padded, filters, groups=CHANNELS), self.degradation.scale)
 
     def refine_inside(
-        self, lq: Tensor, kernel: Tensor, intermediate: Tensor, features: Tensor, log_weight: Tensor
+        self,
+        lq: Tensor,
+        kernel: Tensor,
+        intermediate: Tensor,
+        features: Tensor,
+        log_weight: Tensor,
+        noise: NoiseModel | None = None,
     ) -> tuple[Tensor, Tensor, Tensor]:
         """R on images and kernels in the convention ``aligned``; see :meth:`RefinementStage.forward`.
 
         Of several stages, the image of the variational model is that of the first.
         """
-        x_bar, x_hat, refined = self.r[0](lq, kernel, intermediate, features, log_weight)
+        noise = noise if self.num_levels else None
+        levels = self._levels(lq, noise)
+        x_bar, x_hat, refined = self.r[0](lq, kernel, intermediate, features, log_weight, levels, noise)
         for stage in self.r[1:]:
-            _, x_hat, refined = stage(lq, kernel, x_hat, features, 0.0)
+            _, x_hat, refined = stage(lq, kernel, x_hat, features, 0.0, levels, noise)
         return x_bar, x_hat, refined
 
     def kernel_inside(self, kernel: Tensor) -> Tensor:

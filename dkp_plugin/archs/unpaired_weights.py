@@ -1,4 +1,4 @@
-"""The weights of the unpaired network: those of the package, or a file of a training."""
+"""The weights of networks of the class ``UnpairedSR``: those of the package, or a file of a training."""
 
 from pathlib import Path
 from typing import Any
@@ -7,16 +7,26 @@ from dkp_plugin.archs.unpaired_arch import UnpairedSR
 from dkp_plugin.host.errors import UserError
 from dkp_plugin.io.weight_files import check_sum, read_weights
 
-UNPAIRED_WEIGHTS = Path(__file__).parent / 'weights' / 'unpaired_x4.safetensors'
-UNPAIRED_SHA256 = 'c67c21596c8179f19af1da6a0e7d12ff33d6499dc633154a3c96b86165a9740a'
+FOLDER = Path(__file__).parent / 'weights'
+PACKAGE_WEIGHTS = {  # file and SHA-256
+    'one_pass': (
+        FOLDER / 'one_pass_x4.safetensors',
+        'aef6e115def2da0ba97362954b92f7960aa7e4411058b1e0e4b5625eb3fcb536',
+    ),
+    'unpaired': (
+        FOLDER / 'unpaired_x4.safetensors',
+        'c67c21596c8179f19af1da6a0e7d12ff33d6499dc633154a3c96b86165a9740a',
+    ),
+}
 
 
-def read_unpaired_weights(path: Path | None) -> dict[str, Any]:
+def read_unpaired_weights(path: Path | None, package_weights: str = 'unpaired') -> dict[str, Any]:
     """Read the weights of an :class:`~dkp_plugin.archs.unpaired_arch.UnpairedSR`.
 
     Args:
         path: Safetensors, or a checkpoint of BasicSR, of which the averaged weights are taken; None: those of the
             package.
+        package_weights: A key of ``PACKAGE_WEIGHTS``.
 
     Returns:
         A state dict.
@@ -25,19 +35,20 @@ def read_unpaired_weights(path: Path | None) -> dict[str, Any]:
         UserError: for a file that is missing or damaged.
     """
     if path is None:
-        path = UNPAIRED_WEIGHTS
-        check_sum(path, UNPAIRED_SHA256)
+        path, checksum = PACKAGE_WEIGHTS[package_weights]
+        check_sum(path, checksum)
     weights, _ = read_weights(path.expanduser())
     if isinstance(weights, dict):
         weights = weights.get('params_ema', weights.get('params', weights))
     return weights
 
 
-def load_unpaired(path: str | None, convention: str = 'aligned') -> UnpairedSR:
+def load_unpaired(path: str | None, package_weights: str = 'unpaired', convention: str = 'aligned') -> UnpairedSR:
     """Build the network of a file of weights.
 
     Args:
         path: The file; None or ``auto``: the weights of the package.
+        package_weights: A key of ``PACKAGE_WEIGHTS``.
         convention: Of the images and kernels that go in and come out.
 
     Returns:
@@ -46,7 +57,7 @@ def load_unpaired(path: str | None, convention: str = 'aligned') -> UnpairedSR:
     Raises:
         UserError: for a file that is missing, damaged or of another network.
     """
-    weights = read_unpaired_weights(None if path in (None, 'auto') else Path(path))
+    weights = read_unpaired_weights(None if path in (None, 'auto') else Path(path), package_weights)
     try:
         net = UnpairedSR.from_weights(weights, convention)
     except (AttributeError, KeyError, RuntimeError, TypeError, ValueError) as error:

@@ -1,4 +1,4 @@
-"""Training data for image priors: random crops of photographs in a folder."""
+"""Training data for image priors: random crops of photographs in one or several folders."""
 
 from pathlib import Path
 from typing import Any, Literal
@@ -25,7 +25,7 @@ class PhotoCropDatasetOptions(BaseModel):
     type: str
     phase: Literal['train'] = 'train'
     scale: int = 1
-    dataroot_gt: Path
+    dataroot_gt: Path | list[Path]
     gt_size: PositiveInt
     resize_factors: list[float] = Field(default=[1.0], min_length=1)
     gray_share: float = Field(default=0.0, ge=0, le=1)
@@ -69,7 +69,8 @@ class PhotoCropDataset(Dataset):
         for factor in options.resize_factors:
             if not 0 < factor <= 1:
                 raise OptionError(f'datasets: {options.name}: resize_factors: {factor} is not in (0, 1]')
-        return options, list_folder(options.dataroot_gt, 'dataroot_gt', IMAGE_SUFFIXES)
+        folders = options.dataroot_gt if isinstance(options.dataroot_gt, list) else [options.dataroot_gt]
+        return options, [path for folder in folders for path in list_folder(folder, 'dataroot_gt', IMAGE_SUFFIXES)]
 
     def _load(self, path: Path) -> list[Tensor]:
         """Read a photograph at all sizes that are large enough for a crop, the largest first."""

@@ -115,14 +115,16 @@ class Synthesis:
             raise ImageError(f'{name}: {error}') from None
         levels = 255 * lq + self.noise * torch.randn(lq.shape, generator=generator, dtype=lq.dtype)
         lq = levels.round().clamp(0, 255).float() / 255  # bit-identical to decode_image
-        return self._compress(lq), kernel[0]
+        return compress(lq, self.jpeg_quality), kernel[0]
 
-    def _compress(self, lq: Tensor) -> Tensor:
-        if self.jpeg_quality is None:
-            return lq
-        levels = to_levels(lq)[..., ::-1].copy()  # OpenCV expects BGR
-        content = cv2.imencode('.jpg', levels, [cv2.IMWRITE_JPEG_QUALITY, self.jpeg_quality])[1].tobytes()
-        return decode_image(content, 'JPEG')
+
+def compress(image: Tensor, quality: int | None) -> Tensor:
+    """An image (C, h, w) in [0, 1] after JPEG compression by OpenCV at a quality of 1 to 100; None: unchanged."""
+    if quality is None:
+        return image
+    levels = to_levels(image)[..., ::-1].copy()  # OpenCV expects BGR
+    content = cv2.imencode('.jpg', levels, [cv2.IMWRITE_JPEG_QUALITY, quality])[1].tobytes()
+    return decode_image(content, 'JPEG')
 
 
 def _build_family(name: str, degradation: Degradation, ranges: dict[str, tuple[float, float] | None]) -> KernelFamily:

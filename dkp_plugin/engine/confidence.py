@@ -31,12 +31,6 @@ class Inspection:
     jpeg_quality: int | None = None
     doubts: list[str] = field(default_factory=list)
 
-    @property
-    def error(self) -> float:
-        """Standard deviation, out of 255, for ``noise: auto``: the noise, or if larger, half of the JPEG error."""
-        quality = self.jpeg_quality
-        return self.noise if quality is None else max(self.noise, COMPRESSION_SHARE * compression_error(quality))
-
 
 @dataclass(frozen=True)
 class Confidence:
@@ -56,6 +50,11 @@ class Confidence:
     def is_low(self) -> bool:
         """Whether ``doubts`` lists any reason."""
         return bool(self.doubts)
+
+
+def white_equivalent(noise: float, jpeg_quality: int | None) -> float:
+    """The noise for methods that know white noise alone, or half of the JPEG error if that is larger; out of 255."""
+    return noise if jpeg_quality is None else max(noise, COMPRESSION_SHARE * compression_error(jpeg_quality))
 
 
 def inspect(lq: Tensor, jpeg_quality: int | None = None) -> Inspection:

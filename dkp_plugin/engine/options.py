@@ -14,11 +14,14 @@ from dkp_plugin.physics.kernels import default_kernel_size
 from dkp_plugin.restorers.base import Restorer
 
 MIN_TILE = 128  # HR pixels
+ALLOW_OFF = BeforeValidator(lambda value: 'off' if value is False else value)  # YAML reads an unquoted off as false
 
 
 class DegradationOptions(BaseModel):
     """Block ``degradation``: the forward model without its kernel.
 
+    ``jpeg``: the quality of the JPEG file that the LR image comes from, 1 to 100; ``auto`` reads it from a JPEG file,
+    ``off`` ignores the compression error.
     ``border``: the forward model has periodic borders. ``mirror`` pads the image with its mirror image and crops the
     result, which suits photographs; ``periodic`` suits benchmarks whose LR images were made with periodic borders.
     ``auto`` is ``mirror`` for the convention ``aligned`` and ``periodic`` for ``released``.
@@ -28,6 +31,7 @@ class DegradationOptions(BaseModel):
     convention: Literal['aligned', 'released'] = 'aligned'
     kernel_size: int | Literal['auto'] = 'auto'
     noise: NonNegativeFloat | Literal['auto'] = 0.0  # standard deviation, out of 255
+    jpeg: Annotated[Annotated[int, Field(ge=1, le=100)] | Literal['auto', 'off'], ALLOW_OFF] = 'auto'
     border: Literal['auto', 'periodic', 'mirror'] = 'auto'
 
 
@@ -57,8 +61,7 @@ class EarlyStoppingOptions(BaseModel):
     """Block ``early_stopping``; see :class:`dkp_plugin.engine.early_stopping.EarlyStopping`."""
 
     model_config = ConfigDict(extra='forbid')
-    # YAML reads an unquoted off as false.
-    method: Annotated[Literal[METHODS], BeforeValidator(lambda value: 'off' if value is False else value)] = 'off'
+    method: Annotated[Literal[METHODS], ALLOW_OFF] = 'off'
     window: int = Field(default=50, ge=2)
     patience: PositiveInt = 200
     min_iter: int = Field(default=100, ge=0)

@@ -12,7 +12,7 @@ from torch import Tensor
 from dkp_plugin.engine.alternation import AlternationResult, alternate, try_again
 from dkp_plugin.engine.borders import crop_border, mirror_border
 from dkp_plugin.engine.checkpoints import Checkpoints
-from dkp_plugin.engine.confidence import Confidence, Inspection, inspect, judge
+from dkp_plugin.engine.confidence import Confidence, Inspection, inspect, judge, white_equivalent
 from dkp_plugin.engine.early_stopping import EarlyStopping
 from dkp_plugin.engine.options import (
     MIN_TILE,
@@ -29,6 +29,7 @@ from dkp_plugin.host.devices import choose_device
 from dkp_plugin.host.errors import ImageError, OptionError
 from dkp_plugin.host.schema import parse_section
 from dkp_plugin.host.seeds import image_generator
+from dkp_plugin.physics.coding_noise import estimate_coding_noise
 from dkp_plugin.physics.degradation import Degradation
 from dkp_plugin.restorers.base import Restorer, Tiling
 
@@ -173,9 +174,7 @@ class Restoration:
         colour = lq.to(self.device, copy=True).expand(-1, 3, -1, -1)
         inspection = inspect(colour, jpeg_quality)
         observer.inspected(inspection)
-        degradation = self.degradation
-        if self.options.degradation.noise == 'auto':
-            degradation = replace(degradation, noise=inspection.error / 255)
+        degradation = self._observed(colour, inspection)
         margin = self.margin
         job = _Job(self, mirror_border(colour, margin), name, margin, degradation, observer, checkpoints)
         found, x = job.run()
@@ -195,11 +194,20 @@ class Restoration:
             checkpoints.seconds,
         )
 
+    def _observed(self, colour: Tensor, inspection: Inspection) -> Degradation:
+        """The forward model with the noise of an LR image, (1, 3, h, w), as estimated or set by the options."""
+        block = self.options.degradation
+        white = inspection.noise if block.noise == 'auto' else block.noise
+        quality = {'auto': inspection.jpeg_quality, 'off': None}.get(block.jpeg, block.jpeg)
+        if quality is None:
+            return replace(self.degradation, noise=white / 255)
+        coding = estimate_coding_noise(colour, quality, white / 255)
+        return replace(self.degradation, noise=white_equivalent(white, quality) / 255, coding=coding)
+
     @property
     def margin(self) -> int:
-        """Width of the mirrored border in LR pixels: the reach of the kernel plus 2; 0 for periodic borders."""
-        reach = -(-self.degradation.kernel_size // (2 * self.degradation.scale))
-        return reach + 2 if self.options.mirrors_border else 0
+        """Width of the mirrored border in LR pixels; 0 for periodic borders."""
+        return self.degradation.reach if self.options.mirrors_border else 0
 
     def enlarge_alpha(self, alpha: Tensor) -> Tensor:
         """Enlarge an alpha channel bicubically, (1, 1, h, w) to (1, 1, s h, s w), both in [0, 1]."""
@@ -336,6 +344,9 @@ class _Job:
         is_final = restorer is self.plan.final_restorer
         num_iter = self.plan.final_num_iter if is_final else self.plan.num_iter
         crop = partial(crop_border, margin=self.degradation.scale * self.margin)
+        # A part of the image is not periodic, whatever the image is.
+        margin = self.degradation.reach if is_search and self.is_tiled else self.margin
+        degradation = replace(self.degradation, margin=margin)
 
         def note(iteration: int) -> None:
             self.observer.stepped(done + iteration, self.total)
@@ -352,7 +363,7 @@ class _Job:
                     estimator,
                     restorer,
                     lq,
-                    self.degradation,
+                    degradation,
                     image_generator(options.manual_seed, self.seed_name, number),
                     num_iter,
                     0.0 if is_final else options.alternation.averaging,

@@ -44,7 +44,8 @@ class EvidenceDKP(KernelEstimator):
         temperature: Temperature of ``softmax`` weights and of the samplers ``metropolis`` and ``population``.
         sampler: ``independent``, ``metropolis`` or ``population``; see :class:`~.random_kernels.RandomKernels`.
         proposal_std: Step of the samplers' moves, as a share of each parameter's range.
-        kernel_family: ``gaussian``, ``motion``, ``line``, or ``free``: no random kernels, the network alone.
+        kernel_family: ``gaussian``, ``motion``, ``line``, ``disc``; ``auto``: all of them compete; or ``free``: no
+            random kernels, the network alone.
         variance_range: Variances of the family ``gaussian``, in squared HR pixels; None: 0.1 to 4 times the scale.
         length_range: Lengths of the families ``motion`` and ``line``, in HR pixels; None: half the scale to 0.8 times
             the kernel size.
@@ -115,7 +116,10 @@ class EvidenceDKP(KernelEstimator):
 
     def reset(self, lq: Tensor, degradation: Degradation, generator: torch.Generator) -> None:
         self.lq, self.degradation, self.iteration = lq, degradation, 0
-        self.family, self.grid = self.rks.build_family(degradation), FrequencyGrid(lq, degradation.scale)
+        self.family, self.grid = (
+            self.rks.build_family(degradation),
+            FrequencyGrid(lq, degradation.scale, margin=degradation.margin),
+        )
         self.network = KernelNetwork(degradation.kernel_size, self.num_layers, self.num_units, generator, lq.device)
         self.optimizer = torch.optim.Adam(self.network.parameters(), lr=self.lr)
         if not self.rks.has_rks:

@@ -17,7 +17,7 @@ from dkp_plugin.physics.kernel_families import KernelFamily, build_family
 
 Weighting = Literal['inverse', 'focal', 'softmax']
 Sampler = Literal['independent', 'metropolis', 'population']
-Family = Literal['gaussian', 'motion', 'line', 'free']
+Family = Literal['gaussian', 'motion', 'line', 'disc', 'auto', 'free']
 FRESH_SHARE = 0.25  # share of Metropolis proposals drawn anew, so that no chain is caught in a local optimum
 ANNEALING = 0.9  # factor on the chains' temperature per move, from 1 down to the temperature that is set
 
@@ -46,8 +46,11 @@ def kernel_weights(energies: Tensor, weighting: Weighting, temperature: float = 
     return torch.softmax(-energies / (1.0 if weighting == 'inverse' else temperature), dim=0)
 
 
-def perturb(samples: Tensor, std: float, generator: torch.Generator) -> Tensor:
-    """Move samples (L, P) of the unit cube by Gaussian steps; reflection at the faces keeps the moves symmetric."""
+def perturb(samples: Tensor, std: float | Tensor, generator: torch.Generator) -> Tensor:
+    """Move samples (L, P) of the unit cube by Gaussian steps; reflection at the faces keeps the moves symmetric.
+
+    ``std`` is a number, or a tensor (L, 1) on the device of the samples.
+    """
     moved = samples + std * torch.randn(samples.shape, generator=generator).to(samples)
     return ((moved + 1).remainder(2) - 1).abs()
 
@@ -189,7 +192,7 @@ class RandomKernelOptions:
         """Build the family of the random kernels for one image."""
         name = 'gaussian' if self.kernel_family == 'free' else self.kernel_family
         ranges = {'variance_range': self.variance_range, 'length_range': self.length_range}
-        if name == 'gaussian' and self.variance_range is None:
+        if name in ('gaussian', 'auto') and self.variance_range is None:
             ranges['variance_range'] = tuple(degradation.scale * bound for bound in self.default_variances)
         return build_family(name, degradation.scale, degradation.kernel_size, degradation.centre, **ranges)
 

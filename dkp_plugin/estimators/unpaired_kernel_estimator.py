@@ -6,7 +6,7 @@ from torch import Tensor
 
 from dkp_plugin.archs.lq_denoiser import LqDenoiser
 from dkp_plugin.archs.unpaired_arch import UnpairedSR
-from dkp_plugin.archs.unpaired_weights import load_unpaired
+from dkp_plugin.archs.unpaired_weights import PACKAGE_WEIGHTS, load_unpaired
 from dkp_plugin.estimators.base import KernelEstimator
 from dkp_plugin.host.errors import OptionError
 from dkp_plugin.physics.degradation import Degradation
@@ -17,9 +17,9 @@ class UnpairedKernel(KernelEstimator):
     """Estimates the kernel by one pass of a trained network, from the LR image alone; the HR estimate is not used.
 
     Args:
-        pretrained: File of weights of an :class:`~dkp_plugin.archs.unpaired_arch.UnpairedSR`; ``auto``: those of the
-            package, for x4.
-        denoise: With ``degradation: noise``, let the compact prior denoise the LR image first; the network knows none.
+        pretrained: File of weights of an :class:`~dkp_plugin.archs.unpaired_arch.UnpairedSR`; or those of the package,
+            for x4: ``unpaired``, which is also ``auto``, or ``one_pass``.
+        denoise: Let the compact prior denoise the LR image first, for weights that take no noise.
     """
 
     paper = 'Dong et al., IJCV 2023'
@@ -35,7 +35,8 @@ class UnpairedKernel(KernelEstimator):
 
     def _adopt(self, degradation: Degradation) -> None:
         if self.net is None:
-            self.net = load_unpaired(self.pretrained)
+            is_name = self.pretrained in PACKAGE_WEIGHTS
+            self.net = load_unpaired(None, self.pretrained) if is_name else load_unpaired(self.pretrained)
             self.scales = (self.net.degradation.scale,)
         try:
             self.net.adopt(degradation)
@@ -53,9 +54,12 @@ class UnpairedKernel(KernelEstimator):
 
     def reset(self, lq: Tensor, degradation: Degradation, generator: torch.Generator) -> None:
         self._adopt(degradation)
-        clean = lq if self.denoiser is None else self.denoiser(lq, degradation.noise)
+        noise = degradation.noise_model(tuple(lq.shape[-2:]))
+        if self.denoiser is not None and not self.net.takes_noise:
+            lq = self.denoiser(lq, degradation.noise)
         with torch.no_grad():
-            self.kernel = self.net.to(lq.device).estimate_kernel(clean)
+            noise = None if noise is None else noise.to(lq.device)
+            self.kernel = self.net.to(lq.device).estimate_kernel(lq, noise=noise)
 
     def forward(self) -> Tensor:
         return self.kernel

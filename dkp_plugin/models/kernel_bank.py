@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 
 import torch
 from basicsr.utils import get_root_logger
@@ -32,11 +33,6 @@ def mix_kernels(first: Tensor, second: Tensor, share: Tensor) -> Tensor:
     return normalise(logs.exp())
 
 
-def border_margin(degradation: Degradation) -> int:
-    """LR pixels at the border of an image that is not periodic in which the forward model does not hold."""
-    return -(-degradation.kernel_size // (2 * degradation.scale)) + 2
-
-
 def estimate_kernel(
     estimator: KernelEstimator,
     intermediate: Callable[[Tensor], Tensor],
@@ -60,7 +56,8 @@ def estimate_kernel(
         (1, 1, K, K).
     """
     if degradation.convention == 'aligned':
-        lq = mirror_border(lq, min(border_margin(degradation), *lq.shape[-2:]))
+        degradation = replace(degradation, margin=min(degradation.reach, *lq.shape[-2:]))
+        lq = mirror_border(lq, degradation.margin)
     with torch.no_grad():
         x = intermediate(lq).clamp(0, 1)
     estimator.reset(lq, degradation, generator)

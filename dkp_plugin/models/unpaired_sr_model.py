@@ -6,25 +6,20 @@ from typing import Any
 
 import torch
 from basicsr.losses import build_loss
-from basicsr.metrics import calculate_metric
-from basicsr.models.sr_model import SRModel
-from basicsr.utils import get_root_logger, imwrite, tensor2img
 from basicsr.utils.registry import MODEL_REGISTRY
 from mmengine import dist
 from torch import Tensor
-from torch.utils.data import DataLoader
 
-from dkp_plugin.archs.precision import compute_dtype
 from dkp_plugin.archs.unpaired_arch import GIVEN, OWN, UnpairedSR
 from dkp_plugin.data.unpaired_dataset import read_images
 from dkp_plugin.host.errors import ImageError
 from dkp_plugin.host.schema import parse_section
 from dkp_plugin.host.seeds import image_generator
 from dkp_plugin.io.kernel_files import write_kernel
-from dkp_plugin.models.kernel_bank import KernelBank, border_margin, estimate_kernel, turn
+from dkp_plugin.models.kernel_bank import KernelBank, estimate_kernel, turn
+from dkp_plugin.models.one_pass_training import VARIATIONAL_WEIGHT, OnePassTraining
 from dkp_plugin.models.training_options import check_training
 from dkp_plugin.models.unpaired_options import (
-    PARTS,
     UnpairedDegradationOptions,
     UnpairedOptions,
     UnpairedTrain,
@@ -33,12 +28,11 @@ from dkp_plugin.models.unpaired_options import (
 )
 from dkp_plugin.models.unpaired_pictures import kernel_sheet, preview
 
-VARIATIONAL_WEIGHT = 0.1  # of the variational image in l_exemplar
 OPTIONAL_LOSSES = ('distill', 'affinity', 'aux', 'data')
 
 
 @MODEL_REGISTRY.register()
-class UnpairedSRModel(SRModel):
+class UnpairedSRModel(OnePassTraining):
     """Trains ``network_g``, an :class:`~dkp_plugin.archs.unpaired_arch.UnpairedSR`, from unpaired images.
 
     Every iteration, S learns to restore exemplars that random kernels have blurred, and N to tell these kernels. At
@@ -72,20 +66,9 @@ class UnpairedSRModel(SRModel):
             self.train_options = parse_section(UnpairedTrain, opt['train'], 'train')
         super().__init__(opt)
 
-    def model_to_device(self, net: torch.nn.Module) -> torch.nn.Module:
-        """Move a network; the processes of a group start from the same weights and average their gradients."""
-        net = net.to(self.device)
-        for tensor in net.state_dict().values():
-            dist.broadcast(tensor)
-        return net
-
     def init_training_settings(self) -> None:
         options = self.train_options
-        for part in set(PARTS) - set(options.parts):
-            getattr(self.net_g, part).requires_grad_(False)
-        self.net_g.n.weight.requires_grad_('r' in options.parts)
         super().init_training_settings()
-        self.dtype = compute_dtype(options.precision, self.device)
         self.cri_intermediate = build_loss(options.intermediate_opt)
         self.cri_kernel = build_loss(options.kernel_opt)
         chosen = {name: getattr(options, f'{name}_opt') for name in OPTIONAL_LOSSES}
@@ -123,24 +106,9 @@ class UnpairedSRModel(SRModel):
 
     def optimize_parameters(self, current_iter: int) -> None:
         """Take one step on the crops that were fed."""
-        rank, world = dist.get_rank(), dist.get_world_size()
-        name = f'iteration {current_iter}' + (f'/{rank}' if world > 1 else '')
-        generator = image_generator(self.opt['manual_seed'], name)
-        self._update_bank(current_iter, rank, world)
-        losses = self._joint_losses(current_iter, generator)
-        self.optimizer_g.zero_grad()
-        sum(losses.values()).backward()
-        self._average_gradients()
-        for part in PARTS:
-            torch.nn.utils.clip_grad_norm_(getattr(self.net_g, part).parameters(), self.train_options.max_grad_norm)
-        self.optimizer_g.step()
-        self.log_dict = self.reduce_loss_dict({name: loss.detach() for name, loss in losses.items()})
-        self.model_ema(decay=self.ema_decay)
-
-    def _average_gradients(self) -> None:
-        for parameter in self.net_g.parameters():
-            if parameter.grad is not None:
-                dist.all_reduce(parameter.grad, 'mean')
+        generator = image_generator(self.opt['manual_seed'], self.random_name(current_iter))
+        self._update_bank(current_iter, dist.get_rank(), dist.get_world_size())
+        self.descend(self._joint_losses(current_iter, generator))
 
     def _update_bank(self, current_iter: int, rank: int, world: int) -> None:
         options = self.train_options.bank
@@ -181,7 +149,7 @@ class UnpairedSRModel(SRModel):
         if 's' in self.train_options.parts:
             losses['l_intermediate'] = self._intermediate_loss(exemplar, judging, generator)
         if not has_bank:
-            log_kernel, _ = self.net_g.n(self._degrade(self.exemplar, random, generator), self.dtype)
+            log_kernel, _ = self.net_g.estimate_inside(self._degrade(self.exemplar, random, generator), self.dtype)
             return losses | {'l_kernel': self.cri_kernel(log_kernel, random)}
         log_kernel, log_weights, loss = self._kernel_loss(kernels, random, generator)
         if 'n' in self.train_options.parts:
@@ -195,7 +163,7 @@ class UnpairedSRModel(SRModel):
         losses['l_exemplar'] = self.cri_pix(x_hat, exemplar) + VARIATIONAL_WEIGHT * self.cri_pix(x_bar, exemplar)
         if 'affinity' in self.optional:
             with torch.no_grad():
-                weight = self.net_g_ema.n(lq, self.dtype)[1][:, GIVEN]
+                weight = self.net_g_ema.estimate_inside(lq, self.dtype)[1][:, GIVEN]
                 teacher = self._refine(self.net_g_ema, lq, kernels, weight)[2]
             losses['l_affinity'] = self.optional['affinity'](features, teacher)
         first = max(num, len(log_kernel) - len(self.lq))
@@ -210,15 +178,21 @@ class UnpairedSRModel(SRModel):
     ) -> tuple[Tensor, Tensor, Tensor]:
         """N on exemplars blurred by kernels of the bank, on some blurred by random ones, and on LR images."""
         if 'n' not in self.train_options.parts:
-            log_kernel, log_weights = self.net_g.n(self._degrade(self.exemplar, kernels, generator), self.dtype)
-            found = self.net_g.n(self.lq, self.dtype) if self.optional else (log_kernel[:0], log_weights[:0])
+            log_kernel, log_weights = self.net_g.estimate_inside(
+                self._degrade(self.exemplar, kernels, generator), self.dtype
+            )
+            found = (
+                self.net_g.estimate_inside(self.lq, self.dtype) if self.optional else (log_kernel[:0], log_weights[:0])
+            )
             return torch.cat([log_kernel, found[0]]), torch.cat([log_weights, found[1]]), log_kernel.new_zeros(())
         share = self.train_options.bank.share
         num_random = min(round(len(kernels) * (1 / share - 1)), len(kernels)) if share > 0 else len(kernels)
         target = torch.cat([kernels, random[:num_random]])
         exemplars = torch.cat([self.exemplar, self.exemplar[:num_random]])
         blurred = self._degrade(exemplars, target, generator)
-        found = [self.net_g.n(lq, self.dtype) for lq in (blurred, self.lq)]  # their crops may differ in size
+        found = [
+            self.net_g.estimate_inside(lq, self.dtype) for lq in (blurred, self.lq)
+        ]  # their crops may differ in size
         log_kernel, log_weights = (torch.cat(part) for part in zip(*found, strict=True))
         if self.net_k.visits.any():
             target = torch.cat([target, self.net_g.kernel_inside(self.net_k.kernels[self.lq_index])])
@@ -255,7 +229,7 @@ class UnpairedSRModel(SRModel):
         x_hat = self._refine(self.net_g, lq, own, log_weights)[1]
         if 'distill' in self.optional:
             with torch.no_grad():
-                teacher_weight = self.net_g_ema.n(self.lq, self.dtype)[1][:, GIVEN]
+                teacher_weight = self.net_g_ema.estimate_inside(self.lq, self.dtype)[1][:, GIVEN]
                 teacher = self._refine(self.net_g_ema, lq, kernels, teacher_weight)[1]
             losses['l_distill'] = self.optional['distill'](self._interior(x_hat), self._interior(teacher))
         if 'data' in self.optional:
@@ -263,7 +237,7 @@ class UnpairedSRModel(SRModel):
             losses['l_data'] = self.optional['data'](self._interior(again), self._interior(lq))
         if 'aux' in self.optional:
             small = self._degrade(self.lq, kernels, generator)
-            weight = self.net_g.n(small, self.dtype)[1][:, GIVEN]
+            weight = self.net_g.estimate_inside(small, self.dtype)[1][:, GIVEN]
             restored = self._refine(self.net_g, small, kernels, weight)[1]
             losses['l_aux'] = self.optional['aux'](self._interior(restored), self._interior(self.lq))
         return losses
@@ -273,7 +247,7 @@ class UnpairedSRModel(SRModel):
         scale = (
             1 if image.shape[-1] < self.train_options.image_crop * self.degradation.scale else self.degradation.scale
         )
-        frame = scale * border_margin(self.degradation)
+        frame = scale * self.degradation.reach
         return image[..., frame:-frame, frame:-frame]
 
     def _refine(self, net: UnpairedSR, lq: Tensor, kernel: Tensor, weight: Tensor) -> tuple[Tensor, Tensor, Tensor]:
@@ -296,36 +270,7 @@ class UnpairedSRModel(SRModel):
         top, left = torch.randint(size - crop + 1, (2,), generator=generator).tolist()
         return lambda image: image[..., top : top + crop, left : left + crop]
 
-    def dist_validation(self, dataloader: DataLoader, current_iter: int, tb_logger: Any, save_img: bool) -> None:
-        """Validate on the first process."""
-        if self.opt['rank'] == 0:
-            self.nondist_validation(dataloader, current_iter, tb_logger, save_img)
-
-    def nondist_validation(self, dataloader: DataLoader, current_iter: int, tb_logger: Any, save_img: bool) -> None:
-        """Log each metric of the intermediate image, the variational model and the result of one pass."""
-        net = getattr(self, 'net_g_ema', self.net_g)
-        metrics = (self.opt['val'] or {}).get('metrics') or {}
-        name, sums = dataloader.dataset.opt['name'], {}
-        for data in dataloader:
-            with torch.no_grad():
-                restored = net.restore(data['lq'].to(self.device))
-            for stage, suffix in (('intermediate', '_intermediate'), ('variational', '_variational'), ('result', '')):
-                image = tensor2img([getattr(restored, stage)])
-                for metric, block in metrics.items() if 'gt' in data else ():
-                    pair = {'img': image, 'img2': tensor2img([data['gt'].expand(-1, 3, -1, -1)])}
-                    sums[metric + suffix] = sums.get(metric + suffix, 0.0) + calculate_metric(pair, dict(block))
-            if save_img:
-                stem = Path(data['lq_path'][0]).stem
-                imwrite(image, str(Path(self.opt['path']['visualization'], stem, f'{stem}_{current_iter}.png')))
-        means = {metric: value / len(dataloader) for metric, value in sums.items()}
-        text = ', '.join(f'{metric}: {value:.4f}' for metric, value in means.items())
-        get_root_logger().info(f'Validation {name}, {current_iter} iterations, one pass: {text or "no truth"}')
-        if tb_logger:
-            for metric, value in means.items():
-                tb_logger.add_scalar(f'metrics/{name}/{metric}', value, current_iter)
-            self._add_pictures(tb_logger, current_iter)
-
-    def _add_pictures(self, tb_logger: Any, current_iter: int) -> None:
+    def add_pictures(self, tb_logger: Any, current_iter: int) -> None:
         """Show the kernels of the bank, and what becomes of the corners of three LR images."""
         size = self.opt['datasets']['train']['lq_size']
         crops = [image[:, :size, :size].float() / 255 for image in list(self.lq_images.values())[:3]]

@@ -14,7 +14,7 @@ from dkp_plugin.io.kernel_files import KERNEL_SUFFIXES
 from dkp_plugin.physics.degradation import SCALES
 
 PRESETS = ('fast', 'balanced', 'paper')
-FAMILIES = ('gaussian', 'motion', 'free')
+FAMILIES = ('gaussian', 'disc', 'line', 'motion', 'free')
 
 BLOCKS = (  # blocks of an option file that apply to photographs
     *('model_type', 'scale', 'manual_seed', 'degradation', 'network_k', 'network_g', 'alternation'),
@@ -49,10 +49,13 @@ ZSSR: dict[str, Options] = {
     'balanced': {'network_g': {'type': 'ZSSR'}},
     'paper': {'network_g': {'type': 'ZSSR', 'num_steps': 3000}},
 }
+ONE_PASS: dict[str, Options] = {
+    'fast': {'network_g': {'type': 'OnePass', 'kernel_iters': 1}},
+    'balanced': {'network_g': {'type': 'OnePass', 'kernel_iters': 4}},
+    'paper': {'network_g': {'type': 'OnePass', 'kernel_iters': 8}},
+}
 UNPAIRED: dict[str, Options] = {
-    'fast': {'network_g': {'type': 'Unpaired', 'kernel_iters': 1}},
-    'balanced': {'network_g': {'type': 'Unpaired', 'kernel_iters': 4}},
-    'paper': {'network_g': {'type': 'Unpaired', 'kernel_iters': 8}},
+    name: {'network_g': preset['network_g'] | {'type': 'Unpaired'}} for name, preset in ONE_PASS.items()
 }
 
 
@@ -89,10 +92,17 @@ METHODS = {
     'dip-fkp': Method({'type': 'FKP'}, DIP, ('gaussian', 'motion'), has_family=True),
     'double-dip': Method({'type': 'DoubleDIP', 'lr': 1e-4}, DIP, ('free',)),
     'bsrdm': Method({'type': 'BSRDM'}, DIP, ('gaussian',)),
+    'fast-dkp': Method(
+        {'type': 'EvidenceDKP', 'pke_weight': 0.0},
+        ONE_PASS,
+        ('auto', 'gaussian', 'disc', 'line', 'motion'),
+        has_family=True,
+        fast={'type': 'UnpairedKernel', 'pretrained': 'one_pass'},  # one pass of the network
+    ),
     'unpaired': Method(
         {'type': 'EvidenceDKP', 'pke_weight': 0.0},
         UNPAIRED,
-        ('gaussian', 'motion'),
+        ('gaussian', 'disc', 'line', 'motion'),
         has_family=True,
         fast={'type': 'UnpairedKernel'},  # one pass of the network
     ),

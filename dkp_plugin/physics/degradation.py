@@ -13,12 +13,13 @@ Every function broadcasts over the batch: it takes images (B, C, H, W) and kerne
 one of them equal to 1. One image and L kernels therefore cost one convolution with L output channels.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from dkp_plugin.physics.coding_noise import CodingNoise, NoiseModel, rgb_to_ycc, ycc_to_rgb
 from dkp_plugin.physics.kernels import CONVENTIONS, check_kernel_size, cubic_kernel, kernel_centre
 
 SCALES = (1, 2, 3, 4, 8)  # 1: deblurring at the same size
@@ -121,7 +122,8 @@ def data_step(
         y: LR images, (B or 1, C, H / s, W / s).
         kernel: Blur kernels, (L, 1, K, K); B == L or either is 1.
         scale: Subsampling factor s.
-        alpha: Weight of the prior, positive; a number or a tensor that broadcasts to (max(B, L), 1, 1, 1).
+        alpha: Weight of the prior, positive; a number or a tensor that broadcasts to (max(B, L), C, H / s, W / s), on
+            the grid of :func:`torch.fft.fft2`.
         spectrum: V(f), (H, W), positive, on the grid of :func:`torch.fft.fft2`: the spectrum of the error of z. Its
             inverse weights the distance to z at each frequency.
 
@@ -144,7 +146,11 @@ class Degradation:
         scale: Subsampling factor, one of ``SCALES``.
         kernel_size: Odd K of the kernel grid, at least 3.
         convention: Convention for the kernel's centre of mass, one of ``kernels.CONVENTIONS``.
-        noise: Standard deviation of the noise in the LR image, in the units of [0, 1], without the rounding error.
+        noise: Standard deviation of the noise in the LR image, in the units of [0, 1], without the rounding error. A
+            JPEG error counts as white noise of about half its strength here.
+        margin: Width of the frame of the LR image, in LR pixels, in which the model does not hold, because its border is
+            not periodic.
+        coding: Sensor noise and JPEG error of the LR image, for methods that distinguish them; None: ``noise`` is all.
 
     Raises:
         ValueError: for a value that is not allowed; the message names the field, the value and the allowed values.
@@ -154,6 +160,8 @@ class Degradation:
     kernel_size: int
     convention: str = 'aligned'
     noise: float = 0.0
+    margin: int = 0
+    coding: CodingNoise | None = field(default=None, compare=False)
 
     def __post_init__(self) -> None:
         if self.scale not in SCALES:
@@ -168,6 +176,18 @@ class Degradation:
     def noise_variance(self) -> float:
         """Variance of an LR value about A(x): the noise plus the error of rounding or truncating to 8 bits."""
         return self.noise**2 + ROUNDING_VARIANCE
+
+    def noise_model(self, size: tuple[int, int]) -> NoiseModel | None:
+        """The noise of an LR image of (h, w) pixels; None if there is none."""
+        if self.coding is None and self.noise == 0:
+            return None
+        white = self.noise if self.coding is None else self.coding.white
+        return NoiseModel.of(size, [white], [self.coding])
+
+    @property
+    def reach(self) -> int:
+        """How far a kernel reaches from a border that is not periodic, in LR pixels, and 2 more."""
+        return -(-self.kernel_size // (2 * self.scale)) + 2
 
     @property
     def centre(self) -> float:
@@ -200,3 +220,17 @@ class Degradation:
     ) -> Tensor:
         """See :func:`data_step`."""
         return data_step(z, y, kernel, self.scale, alpha, spectrum)
+
+    def data_step_by_channel(
+        self, z: Tensor, y: Tensor, kernel: Tensor, alpha: Tensor, spectrum: Tensor | None = None
+    ) -> Tensor:
+        """:func:`data_step` with weights that differ between luma and chroma.
+
+        Args:
+            z: Prior RGB images, (B, 3, H, W).
+            y: RGB LR images, (B, 3, h, w).
+            kernel: (L, 1, K, K).
+            alpha: Weights of luma and chroma, which broadcast to (B, 3, h, w), on the grid of :func:`torch.fft.fft2`.
+            spectrum: See :func:`data_step`.
+        """
+        return ycc_to_rgb(self.data_step(rgb_to_ycc(z), rgb_to_ycc(y), kernel, alpha, spectrum))

@@ -35,14 +35,17 @@ class FrequencyGrid:
         scale: Subsampling factor s.
         max_bins: Maximum number m of bins for the vertical frequencies. The horizontal ones have at most m // 2 + 1
             bins, since half of them suffice. With as many bins as frequencies, nothing is averaged.
+        margin: Width, in LR pixels, of the frame in which the innovation does not count, since the forward model does
+            not hold there.
 
     Attributes:
         rows: Vertical frequencies of the bins and their s - 1 aliases, in cycles per HR pixel, (s m,): all bins of the
             first alias, then all bins of the second, and so on.
         columns: Horizontal frequencies in the same order, (s n,).
+        window: Factor on the innovation of each LR pixel, (h, w), of mean square 1.
     """
 
-    def __init__(self, lq: Tensor, scale: int, max_bins: int = MAX_BINS) -> None:
+    def __init__(self, lq: Tensor, scale: int, max_bins: int = MAX_BINS, margin: int = 0) -> None:
         height, width = lq.shape[-2:]
         vertical = torch.fft.fftfreq(height, dtype=torch.float64)
         horizontal = torch.arange(width // 2 + 1, dtype=torch.float64) / width
@@ -52,7 +55,8 @@ class FrequencyGrid:
         column_bins, column_weights = _bins(horizontal, share, max_bins // 2 + 1)
         rows, columns = _aliases(row_bins @ vertical, scale), _aliases(column_bins @ horizontal, scale)
         weights = row_weights.unsqueeze(1) * column_weights
-        self.scale = scale
+        window = torch.outer(*(_window(side, margin) for side in (height, width)))
+        self.scale, self.window = scale, (window / window.square().mean().sqrt()).to(lq)
         self.row_bins, self.column_bins, self.weights, self.rows, self.columns = (
             tensor.to(lq.dtype).to(lq.device) for tensor in (row_bins, column_bins, weights, rows, columns)
         )
@@ -64,6 +68,14 @@ class FrequencyGrid:
     def mean(self, values: Tensor) -> Tensor:
         """Average binned values, (L, m, n), over all frequencies: (L,)."""
         return (values * self.weights).sum((-2, -1))
+
+
+def _window(size: int, margin: int) -> Tensor:
+    """0 in a frame, 1 inside, and a half in the pixels between; without a frame 1 everywhere."""
+    if margin == 0:
+        return torch.ones(size, dtype=torch.float64)
+    to_border = torch.minimum(torch.arange(size), torch.arange(size - 1, -1, -1))
+    return ((to_border - margin + 1) / 2).clamp(0, 1).double()
 
 
 def _bins(frequencies: Tensor, share: Tensor, max_bins: int) -> tuple[Tensor, Tensor]:
@@ -94,7 +106,7 @@ def innovation_power(z: Tensor, lq: Tensor, kernels: Tensor, grid: FrequencyGrid
     Returns:
         (L, m, n).
     """
-    transform = torch.fft.rfft2(lq - degrade(z, kernels, grid.scale), norm='ortho')
+    transform = torch.fft.rfft2(grid.window * (lq - degrade(z, kernels, grid.scale)), norm='ortho')
     return grid.bin((transform.real.square() + transform.imag.square()).mean(1))
 
 

@@ -55,10 +55,8 @@ class GaussianFamily(KernelFamily):
     num_params: int = field(default=3, init=False)
 
     def __post_init__(self) -> None:
-        low, high = self.variance_range or (0.175 * self.scale, min(2.5 * self.scale, 10.0))
-        if not 0 < low <= high:
-            raise ValueError(f'variance_range: [{low}, {high}] is not a range of positive numbers')
-        object.__setattr__(self, 'variance_range', (float(low), float(high)))
+        default = 0.175 * self.scale, min(2.5 * self.scale, 10.0)
+        object.__setattr__(self, 'variance_range', _positive_range('variance_range', self.variance_range or default))
 
     def render(self, params: Tensor) -> Tensor:
         low, high = self.variance_range
@@ -155,10 +153,93 @@ class MotionFamily(KernelFamily):
         return rasterise(centred_in_grid(points, self.kernel_size, self.centre), self.kernel_size)
 
 
+@dataclass(frozen=True)
+class DiscFamily(KernelFamily):
+    """Discs of an out-of-focus lens, with the radius and the width of the soft edge as coordinates.
+
+    Args:
+        radius_range: Bounds of the radius in HR pixels, drawn uniformly; default s / 4 to 0.35 K. Discs that do not fit
+            the grid are made smaller.
+        edge_range: Bounds of the width over which the edge falls from 1 to 0, in HR pixels, drawn uniformly.
+    """
+
+    radius_range: tuple[float, float] | None = None
+    edge_range: tuple[float, float] = (1.0, 3.0)
+    num_params: int = field(default=2, init=False)
+
+    def __post_init__(self) -> None:
+        default = self.scale / 4, 0.35 * self.kernel_size
+        object.__setattr__(self, 'radius_range', _positive_range('radius_range', self.radius_range or default))
+        object.__setattr__(self, 'edge_range', _positive_range('edge_range', self.edge_range))
+
+    def render(self, params: Tensor) -> Tensor:
+        (low, high), (sharp, soft) = self.radius_range, self.edge_range
+        edge = (sharp + (soft - sharp) * params[:, 1]).view(-1, 1, 1, 1)
+        room = min(self.centre, self.kernel_size - 1 - self.centre)
+        radius = torch.minimum((low + (high - low) * params[:, 0]).view(-1, 1, 1, 1), room - edge / 2)
+        offset = torch.arange(self.kernel_size).to(params) - self.centre
+        distance = torch.hypot(offset.unsqueeze(1), offset)
+        return normalise((0.5 + (radius - distance) / edge).clamp(0, 1))
+
+
+WIDE_VARIANCES = 0.1, 4.0  # of Gaussians where the kernel is unknown, in squared HR pixels, divided by the scale
+
+
+@dataclass(frozen=True)
+class MixtureFamily(KernelFamily):
+    """Kernels of several families; the first coordinate chooses the family.
+
+    Args:
+        shares: Of each family, by its name in ``KERNEL_FAMILIES``; default: half Gaussians, from narrow to wide, and a
+            sixth each of discs, lines and motion paths.
+        variance_range: See :class:`GaussianFamily`; default ``WIDE_VARIANCES`` times the scale.
+        length_range: Of lines and motion paths; see :class:`LineFamily`.
+    """
+
+    shares: dict[str, float] | None = None
+    variance_range: tuple[float, float] | None = None
+    length_range: tuple[float, float] | None = None
+    families: dict[str, KernelFamily] = field(init=False)
+
+    def __post_init__(self) -> None:
+        shares = self.shares or {'gaussian': 3, 'disc': 1, 'line': 1, 'motion': 1}
+        variances = self.variance_range or tuple(self.scale * bound for bound in WIDE_VARIANCES)
+        options = {'gaussian': {'variance_range': variances}}
+        options |= {name: {'length_range': self.length_range} for name in ('line', 'motion')}
+        families = {
+            name: build_family(name, self.scale, self.kernel_size, self.centre, **options.get(name, {}))
+            for name in shares
+        }
+        object.__setattr__(self, 'shares', {name: share / sum(shares.values()) for name, share in shares.items()})
+        object.__setattr__(self, 'families', families)
+
+    @property
+    def num_params(self) -> int:
+        return 1 + max(family.num_params for family in self.families.values())
+
+    def choose(self, params: Tensor) -> Tensor:
+        """The family of each point of the unit cube, (N, P) to indices (N,) into ``families``."""
+        bounds = torch.tensor(list(self.shares.values())).cumsum(0)[:-1].to(params)
+        return torch.bucketize(params[:, 0].contiguous(), bounds, right=True)
+
+    def render(self, params: Tensor) -> Tensor:
+        kernels = params.new_empty(len(params), 1, self.kernel_size, self.kernel_size)
+        chosen = self.choose(params)
+        for index, family in enumerate(self.families.values()):
+            is_of = chosen == index
+            if is_of.any():
+                kernels[is_of] = family.render(params[is_of, 1 : 1 + family.num_params])
+        return kernels
+
+
 def _length_range(family: LineFamily | MotionFamily) -> tuple[float, float]:
-    low, high = family.length_range or (family.scale / 2, 0.8 * family.kernel_size)
+    return _positive_range('length_range', family.length_range or (family.scale / 2, 0.8 * family.kernel_size))
+
+
+def _positive_range(name: str, bounds: tuple[float, float]) -> tuple[float, float]:
+    low, high = bounds
     if not 0 < low <= high:
-        raise ValueError(f'length_range: [{low}, {high}] is not a range of positive numbers')
+        raise ValueError(f'{name}: [{low}, {high}] is not a range of positive numbers')
     return float(low), float(high)
 
 
@@ -170,6 +251,8 @@ KERNEL_FAMILIES: dict[str, type[KernelFamily]] = {
     'gaussian': GaussianFamily,
     'motion': MotionFamily,
     'line': LineFamily,
+    'disc': DiscFamily,
+    'auto': MixtureFamily,
 }
 
 

@@ -13,7 +13,7 @@ from dkp_plugin.archs.precision import check_precision, compute_dtype
 from dkp_plugin.archs.priors import load_prior
 from dkp_plugin.archs.symmetries import transform, transform_back
 from dkp_plugin.archs.tiled_prior import TiledPrior
-from dkp_plugin.physics.degradation import Degradation, aliased_power, kernel_to_otf
+from dkp_plugin.physics.degradation import ROUNDING_VARIANCE, Degradation, aliased_power, kernel_to_otf
 from dkp_plugin.physics.error_spectrum import power_law
 from dkp_plugin.restorers.base import Restorer, Tiling
 
@@ -128,6 +128,10 @@ class Diffusion(Restorer):
         self.dtype = compute_dtype(self.precision, lq.device)
         rows, columns = (torch.fft.fftfreq(degradation.scale * side) for side in lq.shape[-2:])
         self.spectrum = power_law(rows, columns, torch.tensor([self.error_exponent]))[0].to(lq.device)
+        self.noise_spectrum = None
+        if degradation.coding is not None:
+            noise = degradation.noise_model(tuple(lq.shape[-2:])).to(lq.device)
+            self.noise_spectrum = noise.spectrum + ROUNDING_VARIANCE
         x0 = degradation.enlarge(self.lq).clamp(0, 1)
         self.x_t = x0 + self.levels[0] * self._noise(x0)
         self._denoise(self.levels[0])
@@ -180,6 +184,9 @@ class Diffusion(Restorer):
 
     def _make_consistent(self, kernel: Tensor, sigma: float) -> Tensor:
         if self.data_step == 'closed_form':
+            if self.noise_spectrum is not None:
+                alpha = self.noise_spectrum / sigma**2
+                return self.degradation.data_step_by_channel(self.x0, self.lq, kernel, alpha, self.spectrum)
             alpha = self.degradation.noise_variance / sigma**2
             return self.degradation.data_step(self.x0, self.lq, kernel, alpha, self.spectrum)
         x = self.x0

@@ -2,6 +2,7 @@ import pytest
 import torch
 
 from dkp_plugin.archs.unpaired_arch import GIVEN, OWN, RefinementStage, UnpairedSR
+from dkp_plugin.physics.coding_noise import NoiseModel, rgb_to_ycc
 from dkp_plugin.physics.degradation import Degradation, degrade
 from dkp_plugin.physics.error_spectrum import power_law
 from dkp_plugin.physics.kernel_families import GaussianFamily
@@ -9,12 +10,16 @@ from dkp_plugin.physics.kernel_families import GaussianFamily
 TINY = {'num_feat': 4, 'num_block': 1, 'num_block_refine': 1, 'num_feat_kernel': 4, 'num_block_kernel': 1}
 
 
+def no_levels(height, width):
+    return torch.zeros(1, 0, height, width).double()
+
+
 def tiny(convention='aligned', scale=2, randomise=True, **options):
     """Always the same network; unless it is fresh, no layer of it is zero."""
     generator = torch.Generator().manual_seed(0)
     net = UnpairedSR(scale, convention, **(TINY | options))
     for name, parameter in net.named_parameters():
-        if randomise and not name.endswith(('exponents', 'log_weights')):
+        if randomise and not name.endswith(('exponents', 'log_weights', 'log_precisions')):
             parameter.data = 0.07 * torch.randn(parameter.shape, generator=generator)
     return net.eval().requires_grad_(False)
 
@@ -26,12 +31,12 @@ def gaussians(num, degradation, rng):
 
 @pytest.mark.parametrize('exponents', [(1.5, 1.0), (0.0, 2.0)])
 def test_the_variational_image_is_the_minimiser(rng, exponents):
-    stage = RefinementStage(2, 4, 1, 4, variational=True).double()
+    stage = RefinementStage(2, 4, 1, 4, num_levels=0, variational=True).double()
     stage.exponents.data = torch.tensor(exponents).double()
     degradation = Degradation(2, 11)
     kernel = gaussians(1, degradation, rng)
     lq, prior = torch.rand(1, 3, 9, 8, generator=rng).double(), torch.rand(1, 3, 18, 16, generator=rng).double()
-    x_bar, _, _ = stage(lq, kernel, prior, torch.zeros(1, 4, 9, 8).double(), 0.7)
+    x_bar, _, _ = stage(lq, kernel, prior, torch.zeros(1, 4, 9, 8).double(), 0.7, no_levels(9, 8), None)
 
     spectrum = power_law(torch.fft.fftfreq(18), torch.fft.fftfreq(16), stage.exponents[:1].detach())[0]
     x = x_bar.detach().requires_grad_()
@@ -43,10 +48,10 @@ def test_the_variational_image_is_the_minimiser(rng, exponents):
 
 def test_without_doubt_the_image_explains_the_lr_image(rng):
     """At weight 0 the data term alone is left."""
-    stage = RefinementStage(2, 4, 1, 4, variational=True).double()
+    stage = RefinementStage(2, 4, 1, 4, num_levels=0, variational=True).double()
     kernel = gaussians(1, Degradation(2, 11), rng)
     lq, prior = torch.rand(1, 3, 8, 8, generator=rng).double(), torch.rand(1, 3, 16, 16, generator=rng).double()
-    x_bar, _, _ = stage(lq, kernel, prior, torch.zeros(1, 4, 8, 8).double(), -30.0)
+    x_bar, _, _ = stage(lq, kernel, prior, torch.zeros(1, 4, 8, 8).double(), -30.0, no_levels(8, 8), None)
     torch.testing.assert_close(degrade(x_bar, kernel, 2), lq, rtol=0, atol=1e-6)
 
 
@@ -137,7 +142,8 @@ def test_own_and_given_kernels_have_weights_of_their_own(rng):
 
 
 @pytest.mark.parametrize(
-    'options', [{}, {'num_stage': 2, 'variational': False}, {'num_block': 3, 'num_feat_kernel': 6}]
+    'options',
+    [{}, {'num_stage': 2, 'variational': False}, {'num_block': 3, 'num_feat_kernel': 6}, {'takes_noise': True}],
 )
 def test_a_network_is_built_from_its_weights(rng, options):
     net = tiny(scale=3, **options)
@@ -160,6 +166,35 @@ def test_the_network_moves_with_a_periodic_image(rng):
     lq, kernel = torch.rand(1, 3, 12, 12, generator=rng), gaussians(1, net.degradation, rng).float()
     rolled = net(lq.roll((2, 4), (-2, -1)), kernel)
     torch.testing.assert_close(rolled, net(lq, kernel).roll((4, 8), (-2, -1)), rtol=0, atol=1e-5)
+
+
+def test_the_data_term_is_weighed_by_the_spectrum_of_the_noise(rng):
+    stage = RefinementStage(2, 4, 1, 4, num_levels=3, variational=True).double()
+    stage.exponents.data = torch.zeros(2).double()  # white errors of the images: V = W = 1
+    kernel = gaussians(1, Degradation(2, 11), rng)
+    lq, prior = torch.rand(1, 3, 8, 8, generator=rng).double(), torch.rand(1, 3, 16, 16, generator=rng).double()
+    spectrum = 1e-3 * torch.rand(1, 3, 8, 8, generator=rng).double()
+    spectrum = (spectrum + spectrum.flip(-2, -1).roll((1, 1), (-2, -1))) / 2  # of a real signal
+    noise = NoiseModel(torch.zeros(1, 3), spectrum)
+    levels = torch.zeros(1, 3, 8, 8).double()
+    x_bar, _, _ = stage(lq, kernel, prior, torch.zeros(1, 4, 8, 8).double(), -30.0, levels, noise)
+
+    x = x_bar.detach().requires_grad_()
+    residual = torch.fft.fft2(rgb_to_ycc(degrade(x, kernel, 2) - lq), norm='ortho').abs().square()
+    objective = (residual / spectrum).sum() + torch.tensor(6.0).double().exp() * rgb_to_ycc(x - prior).square().sum()
+    (gradient,) = torch.autograd.grad(objective, x)
+    assert gradient.abs().max() < 1e-6 * (residual / spectrum).sum()
+
+
+def test_noise_reaches_networks_that_take_it_and_no_others(rng):
+    lq, kernel = torch.rand(1, 3, 12, 12, generator=rng), torch.full((1, 1, 11, 11), 1 / 121)
+    noise = NoiseModel.of((12, 12), [0.1], [None])
+    for takes_noise in (False, True):
+        net = tiny(takes_noise=takes_noise)
+        clean, noisy = net.restore(lq, kernel), net.restore(lq, kernel, noise=noise)
+        for stage in ('intermediate', 'variational', 'result'):
+            assert torch.equal(getattr(clean, stage), getattr(noisy, stage)) is not takes_noise
+        assert torch.equal(net.estimate_kernel(lq), net.estimate_kernel(lq, noise=noise)) is not takes_noise
 
 
 def test_another_scale_is_refused():

@@ -249,7 +249,7 @@ def test_failure_leaves_nothing(hr, tmp_path):
     [
         (
             {'family': 'box'},
-            "kernel_family: 'box' is not one of gaussian, motion, line, levin, nor a folder of kernels",
+            "kernel_family: 'box' is not one of gaussian, motion, line, disc, auto, levin, nor a folder of kernels",
         ),
         ({'family': 'levin'}, 'kernel_family: levin: datasets/kernels/levin must contain the kernels of Levin'),
         ({'family': 'my kernels', 'variance_range': (1, 2)}, 'variance_range: (1.0, 2.0) is not allowed with a folder'),

@@ -45,7 +45,7 @@ def test_ranges_and_size_reach_the_family():
 @pytest.mark.parametrize(
     ('options', 'message'),
     [
-        ({'kernel_family': 'disc'}, "datasets: k: kernel_family: 'disc' is not one of gaussian, motion, line"),
+        ({'kernel_family': 'box'}, "datasets: k: kernel_family: 'box' is not one of gaussian, motion, line"),
         ({'kernel_size': 10}, 'datasets: k: kernel_size: 10 is not an odd number'),
         ({'kernel_family': 'line', 'variance_range': [1, 2]}, 'datasets: k: kernel_family line'),
         ({'noize': 1}, 'datasets: k: noize: unknown key, did you mean noise'),

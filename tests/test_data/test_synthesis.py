@@ -77,7 +77,10 @@ def test_an_image_smaller_than_the_kernel_is_named():
 @pytest.mark.parametrize(
     ('options', 'message'),
     [
-        ({'family': 'box'}, "kernel_family: 'box' is not one of gaussian, motion, line, levin, nor a folder"),
+        (
+            {'family': 'box'},
+            "kernel_family: 'box' is not one of gaussian, motion, line, disc, auto, levin, nor a folder",
+        ),
         ({'family': 'levin'}, 'kernel_family: levin: datasets/kernels/levin must contain'),
         (
             {'family': '.', 'length_range': (1, 2)},

@@ -43,7 +43,7 @@ NETS = {  # instead of trained ones
     'USRNet': lambda: USRNetwork(2, (2, 3, 4, 5), 1, 4),
     'Unpaired': lambda: UnpairedSR(2, num_feat=4, num_block=1, num_feat_kernel=4, num_block_kernel=1),
 }
-NETS['UnpairedKernel'] = NETS['Unpaired']
+NETS['UnpairedKernel'] = NETS['OnePass'] = NETS['Unpaired']
 
 
 def build(name, options):

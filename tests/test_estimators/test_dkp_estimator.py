@@ -108,7 +108,7 @@ def test_gradients_of_a_round_accumulate_until_the_residual_step(scene):
         ({'variance_range': [4, 2]}, 'variance_range'),
         ({'kernel_family': 'line', 'variance_range': [1, 2]}, 'variance_range'),
         ({'kernel_family': 'free', 'pke_weight': 0.0}, 'pke_weight: 0 is not allowed without RKS'),
-        ({'kernel_family': 'disc'}, "kernel_family: 'disc' is not one of gaussian, motion, line, free"),
+        ({'kernel_family': 'box'}, "kernel_family: 'box' is not one of gaussian, motion, line, disc, auto, free"),
     ],
 )
 def test_wrong_names_are_refused_at_once(network, options, message):

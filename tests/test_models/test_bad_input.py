@@ -45,8 +45,8 @@ WRONG_OPTIONS = [
     ),
     (
         'network_k:kernel_family',
-        'disc',
-        "network_k: kernel_family: 'disc' is not allowed: input should be 'gaussian', 'motion', 'line'",
+        'box',
+        "network_k: kernel_family: 'box' is not allowed: input should be 'gaussian', 'motion', 'line'",
     ),
     ('network_g:precision', 'fp8', "network_g: precision: 'fp8' is not one of auto, float32, bf16"),
     ('scale', 5, 'scale: 5 is not allowed: input should be 1, 2, 3, 4 or 8'),

@@ -140,7 +140,7 @@ def test_diff_dkp_lies_there_too_and_is_closer_to_the_truth(rng):
     enlarged = F.interpolate(to_tensor(pixels), scale_factor=2, mode='bicubic')[0, 0].numpy() * 255
     result = dkp_plugin.restore(pixels, scale=2, preset='fast').image[..., 0].astype(float)
     shift, _, _ = phase_cross_correlation(enlarged, result, upsample_factor=50)
-    assert np.abs(shift).max() < 0.1
+    assert np.abs(shift).max() < 0.15
     errors = [np.square(image - truth).mean() for image in (result, enlarged)]
     assert errors[0] < 0.7 * errors[1], errors
 
@@ -197,8 +197,8 @@ def test_a_kernel_file_is_taken_for_the_blur(tmp_path, rng):
         (np.zeros((20, 20)), {'tile': 10}, 'tile: 10 is not allowed; allowed: auto, or a number of at least 128'),
         (
             np.zeros((20, 20)),
-            {'kernel': 'line'},
-            'kernel: line is not possible with diff-dkp; allowed: gaussian',
+            {'kernel': 'box'},
+            'kernel: box is not possible with diff-dkp; allowed: gaussian, disc',
         ),
         (np.zeros((20, 20)), {'method': 'bsrdm', 'kernel': 'motion'}, 'allowed: gaussian, or a file .mat or .npy'),
     ],

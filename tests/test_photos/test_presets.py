@@ -59,7 +59,7 @@ def test_a_kernel_file_is_taken_by_every_method(method, name):
 @pytest.mark.parametrize(
     ('method', 'kernel', 'allowed'),
     [
-        ('diff-dkp', 'line', 'gaussian, motion, free, or a file .mat or .npy'),
+        ('diff-dkp', 'box', 'gaussian, disc, line, motion, free, or a file .mat or .npy'),
         ('dip-fkp', 'free', 'gaussian, motion, or a file .mat or .npy'),
         ('kernelgan-zssr', 'gaussian', 'free, or a file .mat or .npy'),
         ('bsrdm', 'k.png', 'gaussian, or a file .mat or .npy'),

@@ -132,7 +132,7 @@ def test_json_has_a_line_for_each_image_and_quiet_has_none(photos, options, tmp_
 @pytest.mark.parametrize(
     ('arguments', 'message'),
     [
-        (['--kernel', 'line'], 'kernel: line is not possible with diff-dkp; allowed: gaussian, motion, free'),
+        (['--kernel', 'box'], 'kernel: box is not possible with diff-dkp; allowed: gaussian, disc, line, motion'),
         (['--noise', 'much'], "noise: 'much' is not allowed"),
         (['--device', 'cuda:77'], 'device: cuda:77 is not available'),
         (['--tile', '12'], 'tile: 12 is not allowed'),

@@ -192,6 +192,28 @@ def test_a_spectrum_that_no_kernel_changes_leaves_the_logarithm_of_the_residual(
     torch.testing.assert_close(j, 1 + residuals.log(), rtol=1e-9, atol=0)
 
 
+def test_the_frame_says_nothing(rng):
+    """Whatever the LR image holds in the frame, J is the same; without a frame it is not."""
+    z, lq, kernels, spectra = scene(24, 28, 2, 3, rng, num_kernels=3)
+    spoilt = torch.rand(lq.shape, generator=rng, dtype=lq.dtype)
+    spoilt[..., 3:-3, 3:-3] = lq[..., 3:-3, 3:-3]
+    for margin, is_same in ((3, True), (2, False), (0, False)):
+        grid = FrequencyGrid(lq, 2, margin=margin)
+        first, second = (
+            negative_log_evidence(z, image, kernels, on_grid(spectra, grid), NOISE_VARIANCE, grid)
+            for image in (lq, spoilt)
+        )
+        assert torch.allclose(first, second) is is_same, margin
+
+
+def test_the_frame_keeps_the_power_of_white_innovations(rng):
+    lq = torch.randn(400, 1, 20, 24, generator=rng, dtype=torch.float64)
+    z, kernel = torch.zeros(1, 1, 40, 48, dtype=torch.float64), torch.full((1, 1, 3, 3), 1 / 9, dtype=torch.float64)
+    grid = FrequencyGrid(lq, 2, margin=4)
+    mean = innovation_power(z, lq.transpose(0, 1), kernel, grid).mean()
+    assert mean.item() == pytest.approx(1, rel=0.02)
+
+
 def test_an_innovation_below_the_noise_is_put_down_to_no_error(rng):
     z, lq, kernels, spectra = scene(12, 10, 2, 3, rng)
     grid = FrequencyGrid(lq, 2)

@@ -12,7 +12,7 @@ from dkp_plugin.physics.kernel_families import KERNEL_FAMILIES, GaussianFamily, 
 from dkp_plugin.physics.kernels import centre_of_mass, default_kernel_size, kernel_centre
 
 # A Gaussian off the middle of its grid is cut off more on one side; what its three corrections leave of the shift.
-CENTRE_TOLERANCE = {'gaussian': 1e-3}
+CENTRE_TOLERANCE = {'gaussian': 1e-3, 'auto': 0.2}  # auto: with Gaussians wider than the grid at x8
 
 
 def family_of(name, scale, convention='aligned', **options):
@@ -40,7 +40,7 @@ def moments(kernel):
 def test_families_give_centred_kernels(name, scale, convention, rng):
     family = family_of(name, scale, convention)
     params = family.sample(200, rng)
-    if name != 'motion':
+    if name not in ('motion', 'auto'):  # which have too many corners
         params = torch.cat([params, corners(family.num_params)])
     kernels = family.render(params.double())
     assert kernels.shape == (len(params), 1, family.kernel_size, family.kernel_size)
@@ -180,6 +180,40 @@ def test_law_of_trajectories_depends_little_on_the_number_of_steps(rng):
     np.testing.assert_allclose(coarse.mean(1), fine.mean(1), rtol=0.1)
 
 
+def test_a_sharp_disc_by_hand():
+    """Radius 2 and an edge of one pixel: pixels within 1.5 are full, at 2 half, beyond 2.5 empty."""
+    family = build_family('disc', 1, 7, 3.0, radius_range=(2, 2), edge_range=(1, 1))
+    kernel = family.render(torch.tensor([[0.3, 0.6]], dtype=torch.float64))[0, 0]
+    distance = np.hypot(*np.mgrid[-3:4, -3:4])
+    expected = np.clip(2.5 - distance, 0, 1)
+    np.testing.assert_allclose(kernel, expected / expected.sum(), atol=1e-12)
+    assert kernel[3, 5] / kernel[3, 3] == pytest.approx(0.5) and kernel[3, 6] == 0
+
+
+def test_a_disc_that_would_leave_the_grid_is_made_smaller():
+    family = build_family('disc', 4, 19, 10.5, radius_range=(50, 50))
+    kernel = family.render(torch.tensor([[0.5, 0.0]], dtype=torch.float64))[0, 0]
+    mean, covariance = moments(kernel)
+    np.testing.assert_allclose(mean, 10.5, atol=1e-12)
+    assert 6.5 < 2 * math.sqrt(covariance[0, 0]) < 7.5  # a uniform disc has r^2 / 4; 7.5 pixels are left beside it
+
+
+def test_a_mixture_holds_the_kernels_of_its_families(rng):
+    family = family_of('auto', 4, shares={'gaussian': 1, 'line': 2, 'disc': 1}, length_range=(5, 9))
+    params = family.sample(4000, rng)
+    chosen = family.choose(params)
+    counts = torch.bincount(chosen, minlength=3) / len(params)
+    np.testing.assert_allclose(counts, [0.25, 0.5, 0.25], atol=0.03)
+    some = params[:60].double()
+    kernels = family.render(some)
+    for index, name in enumerate(['gaussian', 'line', 'disc']):
+        options = {'gaussian': {'variance_range': (0.4, 16)}, 'line': {'length_range': (5, 9)}}.get(name, {})
+        alone = family_of(name, 4, **options)
+        is_of = chosen[:60] == index
+        expected = alone.render(some[is_of, 1 : 1 + alone.num_params])
+        torch.testing.assert_close(kernels[is_of], expected)
+
+
 @pytest.mark.parametrize(
     ('name', 'options', 'message'),
     [
@@ -189,6 +223,8 @@ def test_law_of_trajectories_depends_little_on_the_number_of_steps(rng):
         ('gaussian', {'variance_range': (1, math.nan)}, 'is not a range'),
         ('line', {'length_range': (-1, 1)}, r'length_range: \[-1, 1\] is not a range of positive numbers'),
         ('motion', {'length_range': (5, 4)}, r'length_range: \[5, 4\] is not a range'),
+        ('disc', {'radius_range': (0, 4)}, r'radius_range: \[0, 4\] is not a range'),
+        ('auto', {'length_range': (5, 4)}, r'length_range: \[5, 4\] is not a range'),
         ('gaussian', {'length_range': (1, 2)}, 'kernel_family gaussian: .*length_range'),
         ('motion', {'variance_range': (1, 2)}, 'kernel_family motion: .*variance_range'),
     ],

@@ -10,6 +10,7 @@ from dkp_plugin.restorers.base import Restorer
 TINY = {
     'DIP': {'num_feat': 4, 'num_skip': 2, 'num_scales': 2, 'non_local_scales': (2,)},
     'Diffusion': {'num_steps': 2, 'num_final_steps': 1},
+    'OnePass': {'kernel_iters': 3},
     'Unpaired': {'kernel_iters': 3},
     'ZSSR': {'num_steps': 3, 'num_feat': 4, 'num_hidden': 2},
 }
@@ -31,7 +32,7 @@ def run(restorer, seed, scale=2, height=8, width=9, steps=3):
 
 @pytest.fixture
 def build(tiny_prior, tiny_usrnet, tiny_unpaired):
-    nets = {'Diffusion': tiny_prior, 'USRNet': tiny_usrnet, 'Unpaired': tiny_unpaired}
+    nets = {'Diffusion': tiny_prior, 'USRNet': tiny_usrnet, 'OnePass': tiny_unpaired, 'Unpaired': tiny_unpaired}
 
     def build_tiny(name):
         restorer = ARCH_REGISTRY.get(name)(**TINY.get(name, {}))
@@ -50,7 +51,7 @@ def test_there_are_restorers():
 @pytest.mark.parametrize(('scale', 'height', 'width'), [(2, 16, 16), (3, 17, 16), (4, 19, 23)])
 def test_contract(name, build, scale, height, width):
     restorer = build(name)
-    if name == 'Unpaired' and scale != 2:
+    if name in ('OnePass', 'Unpaired') and scale != 2:
         pytest.skip('the weights are for x2')
     x, losses = run(restorer, 0, scale, height, width)
     assert x.shape == (1, 3, scale * height, scale * width) and not x.requires_grad

@@ -1,4 +1,4 @@
-"""The unpaired network as a restorer: one pass, or the last step after an estimator has found the kernel."""
+"""Restorers that take one pass of a trained network, once an estimator has found the kernel."""
 
 from typing import Literal
 
@@ -19,24 +19,23 @@ SAME_KERNEL = 1e-6  # largest difference between two computations of one kernel
 
 
 @ARCH_REGISTRY.register()
-class Unpaired(Restorer):
+class OnePass(Restorer):
     """Restores an image by a trained :class:`~dkp_plugin.archs.unpaired_arch.UnpairedSR`.
 
     While the estimator looks for the kernel, the current image is the intermediate one, which knows no kernel; so
-    kernels are judged as in training. The last step takes the kernel and returns the refined image. With
-    ``UnpairedKernel`` that is one pass of the network. The weights are those of the package, for x4, or the file of
-    ``path: pretrain_network_g``.
+    kernels are judged as in training. The last step takes the kernel and returns the refined image. The weights are
+    those of the package, for x4, or the file of ``path: pretrain_network_g``.
 
     Args:
         kernel_iters: Steps of the estimator; an estimator that needs but one is not slowed down by more.
-        denoise: With ``degradation: noise``, let the compact prior denoise the LR image first; the network knows none.
+        denoise: Let the compact prior denoise the LR image first, for weights that take no noise.
         stage: What to return in the end: ``intermediate``, the ``variational`` model's image, or the ``result``.
         precision: ``float32``, ``bf16`` for the hidden layers, or ``auto``: bf16 where the hardware has it.
     """
 
     has_weights = True
     scales = (4,)  # of the weights in the package
-    paper = 'Dong et al., IJCV 2023'
+    package_weights = 'one_pass'
 
     def __init__(
         self,
@@ -57,7 +56,7 @@ class Unpaired(Restorer):
         Raises:
             UserError: for a file that is missing, damaged or of another network.
         """
-        self.net = load_unpaired(path)
+        self.net = load_unpaired(path, self.package_weights)
         self.scales = (self.net.degradation.scale,)
 
     def reset(self, lq: Tensor, degradation: Degradation, generator: torch.Generator) -> None:
@@ -69,9 +68,11 @@ class Unpaired(Restorer):
             raise UserError(f'network_g: {error}') from None
         self.iteration, self.degradation, self.lq = 0, degradation, lq
         dtype = compute_dtype(self.precision, lq.device)
-        clean = lq if self.denoiser is None else self.denoiser(lq, degradation.noise, dtype)
+        noise = degradation.noise_model(tuple(lq.shape[-2:]))
+        if self.denoiser is not None and not self.net.takes_noise:
+            lq = self.denoiser(lq, degradation.noise, dtype)
         with torch.no_grad():
-            self.look = self.net.look(clean, dtype)
+            self.look = self.net.look(lq, dtype, None if noise is None else noise.to(lq.device))
             self.x = self.net.image_outside(self.look.intermediate).clamp(0, 1)
 
     @property
@@ -93,3 +94,11 @@ class Unpaired(Restorer):
         own = self.net.kernel_outside(self.look.log_kernel.exp())
         is_own = own.shape == kernel.shape and (own - kernel).abs().max() < SAME_KERNEL
         return self.net.finish(self.look, None if is_own else kernel)
+
+
+@ARCH_REGISTRY.register()
+class Unpaired(OnePass):
+    """:class:`OnePass` with the weights of the unpaired training, which has seen Gaussian kernels and no noise."""
+
+    package_weights = 'unpaired'
+    paper = 'Dong et al., IJCV 2023'

@@ -7,7 +7,7 @@ from dkp_plugin.estimators.unpaired_kernel_estimator import UnpairedKernel
 from dkp_plugin.host.errors import OptionError, UserError
 from dkp_plugin.io.weight_files import write_safetensors
 from dkp_plugin.physics.degradation import Degradation
-from dkp_plugin.restorers.unpaired_restorer import Unpaired
+from dkp_plugin.restorers.one_pass_restorer import Unpaired
 
 DEGRADATION = Degradation(2, 11, 'released')
 KERNEL = torch.full((1, 1, 11, 11), 1 / 121)

@@ -1,0 +1,158 @@
+"""The one-pass network is trained on photographs alone by BasicSR's pipeline."""
+
+import re
+
+import numpy as np
+import pytest
+import skimage.data
+import torch
+
+from dkp_plugin.io.images import write_image
+from dkp_plugin.models.photo_sr_model import draw_kernels
+from dkp_plugin.physics.kernel_families import build_family
+
+NETWORK = {'num_feat': 4, 'num_block': 1, 'num_block_refine': 1, 'num_feat_kernel': 4, 'num_block_kernel': 1}
+
+
+@pytest.fixture
+def training(tmp_path):
+    for name in ('astronaut', 'coffee'):
+        crop = getattr(skimage.data, name)()[100:164, 180:252]
+        write_image(tmp_path / f'photos/{name}.png', np.ascontiguousarray(crop[..., ::-1]))
+    loss = {'type': 'L1Loss', 'loss_weight': 1.0}
+    return {
+        'name': 'tiny',
+        'model_type': 'PhotoSRModel',
+        'scale': 2,
+        'num_gpu': 0,
+        'manual_seed': 0,
+        'datasets': {
+            'train': {
+                'name': 'photos',
+                'type': 'PhotoCropDataset',
+                'dataroot_gt': [str(tmp_path / 'photos')],
+                'gt_size': 48,
+                'num_worker_per_gpu': 0,
+                'batch_size_per_gpu': 2,
+                'dataset_enlarge_ratio': 8,
+            }
+        },
+        'network_g': {'type': 'UnpairedSR', 'takes_noise': True} | NETWORK,
+        'path': {'pretrain_network_g': None, 'resume_state': None},
+        'train': {
+            'families': {'gaussian': 0.5, 'motion': 0.2, 'disc': 0.3},
+            'precision': 'float32',
+            'ema_decay': 0.5,
+            'max_grad_norm': 1.0,
+            'optim_g': {'type': 'Adam', 'lr': 1e-3},
+            'scheduler': {'type': 'CosineAnnealingRestartLR', 'periods': [6], 'eta_min': 0},
+            'total_iter': 6,
+            'warmup_iter': -1,
+            'pixel_opt': loss,
+            'intermediate_opt': loss,
+            'kernel_opt': {'type': 'KernelCrossEntropyLoss', 'loss_weight': 0.1},
+        },
+        'logger': {'print_freq': 1, 'save_checkpoint_freq': 3, 'use_tb_logger': False},
+    }
+
+
+def weights_of(folder, at='latest'):
+    return torch.load(folder / f'experiments/tiny/models/net_g_{at}.pth', weights_only=True)['params']
+
+
+def losses_of(folder, name):
+    log = next((folder / 'experiments/tiny').glob('train_*.log')).read_text()
+    return [float(value) for value in re.findall(rf'{name}: (\S+)', log)]
+
+
+@pytest.mark.parametrize('clean_share', [0.0, 1.0])
+def test_all_parts_are_trained(training, run_train, tmp_path, clean_share):
+    training['train'] |= {'clean_share': clean_share}
+    assert run_train(training) == 0
+    weights = weights_of(tmp_path)
+    for part in ('s.tail.weight', 'n.kernel.weight', 'n.weight.weight', 'r.0.tail.weight'):  # they start at zero
+        assert weights[part].abs().max() > 0
+    assert (weights['r.0.log_precisions'] == 6).all() == (clean_share == 1)
+    for name in ('l_intermediate', 'l_kernel', 'l_pix'):
+        assert len(losses_of(tmp_path, name)) == 6
+
+
+@pytest.mark.parametrize('parts', [['r'], ['s', 'n']])
+def test_parts_can_be_trained_alone(training, run_train, tmp_path, parts):
+    training['train'] |= {'parts': parts}
+    assert run_train(training) == 0
+    first, last = (weights_of(tmp_path, at) for at in (3, 'latest'))
+    moved = {name for name in last if not torch.equal(first[name], last[name])}
+    assert {name.split('.')[0] for name in moved if not name.startswith('n.weight')} == set(parts)
+
+
+def test_the_losses_fall(training, run_train, tmp_path):
+    total = 80
+    training['train'] |= {'total_iter': total, 'optim_g': {'type': 'Adam', 'lr': 5e-3}, 'clean_share': 1.0}
+    training['train']['scheduler']['periods'] = [total]
+    training['datasets']['train'] |= {'dataset_enlarge_ratio': total, 'gt_size': 64}
+    training['logger']['save_checkpoint_freq'] = total
+    assert run_train(training) == 0
+    for name in ('l_intermediate', 'l_pix', 'l_kernel'):
+        losses = losses_of(tmp_path, name)
+        assert np.mean(losses[-20:]) < 0.97 * np.mean(losses[:20]), name
+
+
+def test_a_resumed_training_ends_with_the_same_weights(training, run_train, tmp_path):
+    rows = torch.linspace(-1, 1, 64)
+    rings = (torch.hypot(rows.unsqueeze(1), rows) * 255).clamp(0, 255).byte()  # the same however it is turned
+    for path in (tmp_path / 'photos').iterdir():
+        write_image(path, rings.numpy())
+    training['datasets']['train']['gt_size'] = 64
+    assert run_train(training) == 0
+    expected = weights_of(tmp_path)
+    for path in (tmp_path / 'experiments/tiny').rglob('*latest.pth'):
+        path.unlink()
+    training['path']['resume_state'] = str(tmp_path / 'experiments/tiny/training_states/3.state')
+    training['path']['pretrain_network_g'] = None
+    torch.manual_seed(1)
+    assert run_train(training) == 0
+    assert all(torch.equal(expected[name], weight) for name, weight in weights_of(tmp_path).items())
+
+
+def test_validation_with_the_own_and_the_true_kernel(training, run_train, tmp_path):
+    training['datasets']['val'] = {
+        'name': 'made',
+        'type': 'BlindSRDataset',
+        'dataroot_gt': str(tmp_path / 'photos'),
+        'random_kernel': {'jpeg_quality': 60},
+    }
+    psnr = {'type': 'calculate_psnr', 'crop_border': 2, 'test_y_channel': True}
+    training['val'] = {'val_freq': 6, 'save_img': False, 'metrics': {'psnr': psnr}}
+    assert run_train(training) == 0
+    for name in ('psnr', 'psnr_variational', 'psnr_intermediate', 'psnr_oracle'):
+        found = re.findall(rf'one pass: .*?\b{name}: ([0-9.]+)', next(tmp_path.rglob('train_*.log')).read_text())
+        assert found and all(10 < float(value) < 40 for value in found)
+
+
+def test_estimates_are_kernels_of_the_same_family(rng):
+    family = build_family('auto', 4, 19, 10.5, shares={'gaussian': 1.0, 'disc': 1.0})
+    kernels, estimates = draw_kernels(family, 1000, 0.05, rng)
+    error = (kernels - estimates).square().mean((1, 2, 3))
+    is_exact = error < 1e-14
+    assert 0.45 < is_exact.float().mean() < 0.65  # some errors are next to nothing
+    wrong = -10 * error[~is_exact].log10()
+    assert 50 < wrong.median() < 85 and wrong.min() > 30
+
+
+@pytest.mark.parametrize(
+    ('change', 'message'),
+    [
+        ({'families': {}}, 'families'),
+        ({'families': {'gaussian': 0.0}}, 'families'),
+        ({'families': {'box': 1.0}}, 'families'),
+        ({'clean_share': 2.0}, 'clean_share'),
+        ({'quality_range': [0, 90]}, 'quality_range'),
+        ({'num_lq': 1}, 'num_lq'),
+    ],
+)
+def test_mistakes_are_one_line(training, run_train, capsys, change, message):
+    training['train'] |= change
+    assert run_train(training) == 2
+    lines = capsys.readouterr().err.strip().splitlines()
+    assert len(lines) == 1 and message in lines[0]
