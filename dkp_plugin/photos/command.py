@@ -24,7 +24,7 @@ from dkp_plugin.host.command import EXIT_FAILED_IMAGES
 from dkp_plugin.host.devices import choose_device
 from dkp_plugin.host.errors import ImageError, OptionError, UserError
 from dkp_plugin.host.interruption import stop_if_requested
-from dkp_plugin.host.option_files import read_option_file
+from dkp_plugin.host.option_files import find_option_file, read_option_file
 from dkp_plugin.host.schema import parse_section
 from dkp_plugin.host.sharding import rank_and_world, share
 from dkp_plugin.host.version import __version__
@@ -103,7 +103,7 @@ def make_restorer(arguments: argparse.Namespace, device: torch.device) -> tuple[
     for name in ('method', 'kernel', 'preset', 'weights'):
         if name in given:
             raise OptionError(f'--{name}: not allowed together with --opt, whose file says it')
-    file = read_option_file(arguments.opt)
+    file = read_option_file(find_option_file(arguments.opt, 'test'))
     with file.naming_places():
         options = take_options(file.options, {name: getattr(choices, name) for name in given})
         return PhotoRestorer(options, device, tile), options
