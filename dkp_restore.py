@@ -47,6 +47,13 @@ def make_parser(prog: str = 'dkp-restore') -> argparse.ArgumentParser:
     add('--device', default='auto', metavar='auto|cpu|cuda:N|mps', help='default: auto')
     add('--seed', type=int, help='of all random numbers; default: 0')
     add('--tile', metavar='auto|N', help='side of the tiles of large images, in pixels of the result; default: auto')
+    add(
+        '--strength',
+        type=_share,
+        default=1.0,
+        metavar='0..1',
+        help='0: plain enlargement; default: 1, all of the result',
+    )
     add('--convention', choices=CONVENTIONS, help='default: aligned; released: benchmark images')
     add(
         '--opt',
@@ -63,6 +70,16 @@ def make_parser(prog: str = 'dkp-restore') -> argparse.ArgumentParser:
     add('--json', action='store_true', help='one line of JSON for each image on standard output, nothing else there')
     add('--version', action='version', version=read_version())
     return parser
+
+
+def _share(text: str) -> float:
+    try:
+        share = float(text)
+    except ValueError:
+        share = -1
+    if not 0 <= share <= 1:
+        raise argparse.ArgumentTypeError(f'{text} is not allowed; allowed: 0 to 1')
+    return share
 
 
 def read_version() -> str:

@@ -32,7 +32,7 @@ from dkp_plugin.io.files import write_json
 from dkp_plugin.io.fingerprint import fingerprint
 from dkp_plugin.io.formats import describe_unreadable
 from dkp_plugin.io.kernel_files import write_kernel
-from dkp_plugin.io.photo_files import check_format, photo_size, read_photo, write_photo
+from dkp_plugin.io.photo_files import check_format, describe_loss, photo_size, read_photo, write_photo
 from dkp_plugin.photos.api import PhotoRestorer
 from dkp_plugin.photos.inputs import (
     Item,
@@ -99,14 +99,14 @@ def make_restorer(arguments: argparse.Namespace, device: torch.device) -> tuple[
     choices = parse_section(Choices, given, '')
     if arguments.opt is None:
         options = make_options(choices)
-        return PhotoRestorer(options, device, tile), options
+        return PhotoRestorer(options, device, tile, arguments.strength), options
     for name in ('method', 'kernel', 'preset', 'weights'):
         if name in given:
             raise OptionError(f'--{name}: not allowed together with --opt, whose file says it')
     file = read_option_file(find_option_file(arguments.opt, 'test'))
     with file.naming_places():
         options = take_options(file.options, {name: getattr(choices, name) for name in given})
-        return PhotoRestorer(options, device, tile), options
+        return PhotoRestorer(options, device, tile, arguments.strength), options
 
 
 def describe(options: Mapping[str, Any], num_images: int, device: torch.device) -> str:
@@ -195,8 +195,8 @@ class _Worker:
 
     def _finished_or_new(self, item: Item) -> dict[str, Any]:
         options = {key: value for key, value in self.options.items() if key != 'val'}  # it changes no result
-        strip = self.arguments.strip_metadata
-        content = [item.source, item.source.stem, options, self.restoration.tile, strip, __version__, *self.files]
+        content = [item.source, item.source.stem, options, self.restoration.tile, self.restorer.strength]
+        content += [self.arguments.strip_metadata, __version__, *self.files]
         outputs = [str(path) for path in item.outputs(self.arguments.save_kernel)]
         wanted = {'fingerprint': fingerprint(*content), 'outputs': outputs}
         record = read_record(item)
@@ -210,8 +210,11 @@ class _Worker:
         check_names(item)
         photo = read_photo(item.source, self.arguments.max_pixels)
         check_format(item.target, photo.pixels)
+        metadata = None if self.arguments.strip_metadata else photo.metadata
         for note in photo.notes:
             self.progress.write(f'{item.source.name}: {note}')
+        if metadata and (loss := describe_loss(item.target, photo.icc_profile, metadata)):
+            self.progress.write(f'{item.target.name}: {loss}')
 
         folder = item.record.with_suffix('.state')
         freq = self.restoration.options.val.checkpoint_freq
@@ -223,7 +226,6 @@ class _Worker:
             degradation = self.restoration.degradation
             kernel = torch.from_numpy(result.kernel)[None, None]
             write_kernel(item.kernel, kernel, degradation.convention, degradation.scale)
-        metadata = None if self.arguments.strip_metadata else photo.metadata
         write_photo(item.target, result.image, photo.icc_profile, metadata)
         record = {
             **wanted,
