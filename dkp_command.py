@@ -58,9 +58,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line; return the exit status."""
     words = list(sys.argv[1:] if argv is None else argv)
     name = next((name for name in ORDER if words[: len(name.split())] == name.split()), None)
-    if name is None:
-        arguments = make_parser().parse_args(words[:2] if words[:1] == ['data'] else words[:1])
-        raise AssertionError(arguments)  # it ends with help, version or an error
+    if name is None:  # then the parser ends the program, with help, the version or an error
+        make_parser().parse_args(words[:2] if words[:1] == ['data'] else words[:1])
     rest = words[len(name.split()) :]
     return OTHERS[name][1](rest, prog=f'dkp {name}') if name in OTHERS else run(name, rest)
 

@@ -24,8 +24,8 @@ TRIAL_SIDES = (96, 192)  # HR pixels
 TRIAL_STEPS = 3
 LONG = 15 * 60  # seconds
 # Bytes per pixel of a tile, and of the whole result, measured as the peak of a process on a CPU.
-MEMORY = {'Diffusion': (1000, 300), 'DIP': (8000, 150), 'Unpaired': (1500, 150)}
-OTHER_MEMORY = (1000, 300)
+MEMORY = {'Diffusion': (550, 250), 'DIP': (5500, 150), 'Unpaired': (600, 150)}
+OTHER_MEMORY = (550, 250)
 
 Size = tuple[int, int]
 

@@ -14,6 +14,7 @@ def script():
     spec = importlib.util.spec_from_file_location(SCRIPT.stem, SCRIPT)
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
+    module.NUM_PHOTOS = 2
     return module
 
 
