@@ -22,6 +22,7 @@ from dkp_plugin.restorers.base import Restorer, Tiling
 MIN_PIXELS = 100_000  # of all results together; less is done in seconds
 TRIAL_SIDES = (96, 192)  # HR pixels
 TRIAL_STEPS = 3
+FEW_STEPS = 10  # methods with so few steps run whole in the trial, since their last step may be the longest
 LONG = 15 * 60  # seconds
 # Bytes per pixel of a tile, and of the whole result, measured as the peak of a process on a CPU.
 MEMORY = {'Diffusion': (550, 250), 'DIP': (5500, 150), 'Unpaired': (600, 150)}
@@ -182,7 +183,7 @@ def _time(
             torch.cuda.synchronize(plan.device)
         marks.append(clock())
 
-    is_short = num_iter <= TRIAL_STEPS
+    is_short = num_iter <= FEW_STEPS
     generator = torch.Generator().manual_seed(0)
     num = num_iter if is_short else TRIAL_STEPS
     with torch.enable_grad():

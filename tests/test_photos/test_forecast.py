@@ -9,6 +9,7 @@ from dkp_plugin.engine.restoration import Observer, Restoration
 from dkp_plugin.photos import forecast as module
 from dkp_plugin.photos.forecast import Costs, Forecast, Line, describe_forecast, make_forecast, measure
 from dkp_plugin.photos.presets import Choices, make_options
+from dkp_plugin.restorers.closed_form_restorer import ClosedForm
 from dkp_plugin.restorers.dip_restorer import DIP
 
 GIB = 2**30
@@ -72,6 +73,23 @@ def test_a_measurement_finds_the_cost_of_each_step(monkeypatch):
     for line in (costs.kernel_step, costs.step):
         assert (line.fixed, line.per_pixel) == (pytest.approx(7), pytest.approx(2e-3))
     assert costs.start(100_000) == pytest.approx(0, abs=1e-9)
+
+
+def test_the_last_step_of_a_short_method_is_measured(monkeypatch):
+    """Four steps, of which the last one costs all: each step of the forecast costs a quarter."""
+    clock, original = [0.0], ClosedForm.step
+
+    def step(self, kernel):
+        clock[0] += 1e-3 * self.x.shape[-1] ** 2 if count[0] % 4 == 3 else 0
+        count[0] += 1
+        return original(self, kernel)
+
+    count = [0]
+    monkeypatch.setattr(ClosedForm, 'step', step)
+    monkeypatch.setattr(ClosedForm, 'num_iter', 4)
+    options = make_options(Choices(scale=2)) | {'network_k': {'type': 'FixedKernel', 'source': 'delta'}}
+    plan = Restoration(options | {'network_g': {'type': 'ClosedForm'}}, 'cpu')
+    assert measure(plan, lambda: clock[0]).costs.step.per_pixel == pytest.approx(0.25e-3)
 
 
 class Steps(Observer):
