@@ -60,9 +60,9 @@ class Finding:
     fix: str = ''
 
 
-def main(argv: Sequence[str] | None = None) -> int:
+def main(argv: Sequence[str] | None = None, prog: str = 'dkp-doctor') -> int:
     """Run the command line; return 1 if something is broken."""
-    parser = argparse.ArgumentParser('dkp-doctor', description='find out what is broken in an installation')
+    parser = argparse.ArgumentParser(prog, description='find out what is broken in an installation')
     parser.add_argument('--methods', action='store_true', help='list the estimators and restorers instead')
     arguments = parser.parse_args(argv)
     try:

@@ -26,10 +26,10 @@ Exit status: 0; 1 if images failed, the others are done; 2 after a mistake; 130,
 """
 
 
-def make_parser() -> argparse.ArgumentParser:
+def make_parser(prog: str = 'dkp-restore') -> argparse.ArgumentParser:
     """The command line."""
     parser = argparse.ArgumentParser(
-        'dkp-restore', description='restore photographs whose blur is unknown', epilog=EPILOG, allow_abbrev=False,
+        prog, description='restore photographs whose blur is unknown', epilog=EPILOG, allow_abbrev=False,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )  # fmt: skip
     add = parser.add_argument
@@ -47,8 +47,20 @@ def make_parser() -> argparse.ArgumentParser:
     add('--device', default='auto', metavar='auto|cpu|cuda:N|mps', help='default: auto')
     add('--seed', type=int, help='of all random numbers; default: 0')
     add('--tile', metavar='auto|N', help='side of the tiles of large images, in pixels of the result; default: auto')
+    add(
+        '--strength',
+        type=_share,
+        default=1.0,
+        metavar='0..1',
+        help='0: plain enlargement; default: 1, all of the result',
+    )
     add('--convention', choices=CONVENTIONS, help='default: aligned; released: benchmark images')
-    add('--opt', type=Path, metavar='FILE.yml', help='option file in place of method, kernel, preset, weights')
+    add(
+        '--opt',
+        type=Path,
+        metavar='FILE',
+        help='option file, or one of the package, in place of method, kernel, preset, weights',
+    )
     add('--max-pixels', type=int, default=MAX_PIXELS, metavar='N', help=f'refuse larger images; default: {MAX_PIXELS}')
     add('--overwrite', action='store_true', help='replace files that dkp-restore did not write, too')
     add('--strip-metadata', action='store_true', help='leave EXIF and resolution out of the results')
@@ -60,6 +72,16 @@ def make_parser() -> argparse.ArgumentParser:
     return parser
 
 
+def _share(text: str) -> float:
+    try:
+        share = float(text)
+    except ValueError:
+        share = -1
+    if not 0 <= share <= 1:
+        raise argparse.ArgumentTypeError(f'{text} is not allowed; allowed: 0 to 1')
+    return share
+
+
 def read_version() -> str:
     """The version of the package, without importing it; ``unknown`` where there is none."""
     package = importlib.util.find_spec('dkp_plugin')
@@ -69,9 +91,9 @@ def read_version() -> str:
     return re.search(r"^__version__ = '([^']+)'$", text, re.MULTILINE).group(1)
 
 
-def main(argv: Sequence[str] | None = None) -> int:
+def main(argv: Sequence[str] | None = None, prog: str = 'dkp-restore') -> int:
     """Run the command line; return the exit status."""
-    arguments = make_parser().parse_args(argv)
+    arguments = make_parser(prog).parse_args(argv)
     try:
         from dkp_plugin.host.command import run_command
         from dkp_plugin.host.interruption import stopping_gently

@@ -10,6 +10,7 @@ if sys.version_info >= (3, 13):
     )
 
 from setuptools import find_packages, setup
+from setuptools.command.build_py import build_py
 
 HERE = Path(__file__).resolve().parent
 REPOSITORY = ''  # public address of the repository, such as https://github.com/OWNER/dkp_plugin
@@ -30,6 +31,18 @@ def read_readme() -> str:
         return re.sub(relative, rf']({REPOSITORY}/blob/main/\1)', text)
     text = re.sub(r'!\[[^\]]*' + relative + r'\n*', '', text)
     return re.sub(r'\[([^\]]*)' + relative, r'\1', text)
+
+
+class BuildWithOptions(build_py):
+    """Puts the option files of the repository into the package, unless it is installed in editable mode."""
+
+    def run(self) -> None:
+        super().run()
+        if not self.editable_mode:
+            for path in sorted((HERE / 'options').rglob('*.*')):
+                target = Path(self.build_lib, 'dkp_plugin', path.relative_to(HERE))
+                self.mkpath(str(target.parent))
+                self.copy_file(str(path), str(target))
 
 
 setup(
@@ -58,8 +71,12 @@ setup(
         'Topic :: Scientific/Engineering :: Image Processing',
     ],
     packages=find_packages(include=['dkp_plugin*']),
-    py_modules=['dkp_doctor', 'dkp_restore'],  # outside the package, whose import is slow and may be what is broken
-    entry_points={'console_scripts': ['dkp-restore=dkp_restore:main', 'dkp-doctor=dkp_doctor:main']},
+    # Outside the package, whose import is slow and may be what is broken.
+    py_modules=['dkp_command', 'dkp_doctor', 'dkp_restore'],
+    entry_points={
+        'console_scripts': ['dkp=dkp_command:main', 'dkp-restore=dkp_restore:main', 'dkp-doctor=dkp_doctor:main']
+    },
+    cmdclass={'build_py': BuildWithOptions},
     package_data={
         'dkp_plugin': [
             'archs/weights/*',

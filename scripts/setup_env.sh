@@ -3,6 +3,7 @@
 #   bash scripts/setup_env.sh             set up
 #   source scripts/setup_env.sh           set up and activate
 #   PYTHON=python3.12 bash scripts/...    choose the interpreter (default: the first suitable one of 3.11, 3.12, 3.10)
+#   CONSTRAINTS=/dev/null bash scripts/... the newest versions of all packages instead of the tested ones
 
 if [[ "${BASH_SOURCE[0]}" != "$0" ]]; then
     # Sourced: run in a subshell, so that an error neither ends the caller's shell nor changes its settings.
@@ -19,7 +20,8 @@ log="$venv/setup.log"
 cd "$root"
 
 # A virtual environment cannot be moved, so the stamp covers its place as well as what went into it.
-wanted="$root $(cat setup.py constraints.txt scripts/setup_env.sh | sha256sum)"
+constraints="${CONSTRAINTS:-constraints.txt}"
+wanted="$root $(cat setup.py "$constraints" scripts/setup_env.sh | sha256sum)"
 
 say() { echo "setup: $*"; }
 die() { echo "setup: error: $*" >&2; exit 1; }
@@ -83,10 +85,10 @@ fi
 
 # BasicSR's build asks for a torch: --no-build-isolation lets it use this one instead of fetching a second. --no-deps
 # leaves out its requirements, tb-nightly among them; setup.py names those that it really needs.
-install 'torch and torchvision (may download several GB)' -c constraints.txt torch torchvision
-install 'build tools' -c constraints.txt setuptools wheel cython numpy
+install 'torch and torchvision (may download several GB)' -c "$constraints" torch torchvision
+install 'build tools' -c "$constraints" setuptools wheel cython numpy
 install 'BasicSR 1.4.2' --no-build-isolation --no-deps basicsr==1.4.2
-install 'dkp_plugin and its other requirements' --no-build-isolation -c constraints.txt -e '.[dev]'
+install 'dkp_plugin and its other requirements' --no-build-isolation -c "$constraints" -e '.[dev]'
 
 echo "$wanted" >"$stamp"
 say 'done'

@@ -16,6 +16,7 @@ import dkp_plugin
 from dkp_plugin.io.images import write_image
 
 ROOT = Path(__file__).parents[1]
+OPTIONS = ROOT / 'options'
 CHEAP = """
 model_type: BlindSRModel
 scale: 2
@@ -76,7 +77,10 @@ def test_both_roads_lead_to_the_same_wheel(archives):
     assert contents[0] == contents[1]
     shipped = {str(path.relative_to(ROOT)) for path in (ROOT / 'dkp_plugin').rglob('*') if path.is_file()}
     shipped = {name for name in shipped if '__pycache__' not in name}
-    assert shipped | {'dkp_doctor.py', 'dkp_restore.py'} == {name for name in contents[0] if '.dist-info' not in name}
+    shipped |= {f'dkp_plugin/options/{path.relative_to(OPTIONS)}' for path in OPTIONS.rglob('*.*')}
+    assert shipped | {'dkp_command.py', 'dkp_doctor.py', 'dkp_restore.py'} == {
+        name for name in contents[0] if '.dist-info' not in name
+    }
 
 
 def test_the_description_has_no_relative_links(archives):
@@ -92,7 +96,7 @@ def test_the_description_has_no_relative_links(archives):
 def test_the_installed_wheel_restores_a_photograph(archives, photo, tmp_path):
     installed = tmp_path / 'installed'
     run('-m', 'pip', 'install', '-q', '--no-index', '--no-deps', '--target', installed, archives[2], folder=tmp_path)
-    assert {path.name for path in (installed / 'bin').iterdir()} >= {'dkp-doctor', 'dkp-restore'}
+    assert {path.name for path in (installed / 'bin').iterdir()} >= {'dkp', 'dkp-doctor', 'dkp-restore'}
     where = run(
         '-c',
         "import importlib.util; print(importlib.util.find_spec('dkp_plugin').origin)",
@@ -104,6 +108,15 @@ def test_the_installed_wheel_restores_a_photograph(archives, photo, tmp_path):
     (tmp_path / 'cheap.yml').write_text(CHEAP)
     run(installed / 'bin/dkp-restore', 'a.png', '--opt', 'cheap.yml', '--report', folder=tmp_path, path=installed)
     assert (tmp_path / 'restored/a.png').is_file() and (tmp_path / 'restored/report.html').is_file()
+
+    # An option file of the package by its name, without a copy of the repository.
+    dkp = installed / 'bin/dkp'
+    assert 'DiffDKP_gaussian_x4' in run(dkp, 'options', folder=tmp_path, path=installed)
+    (tmp_path / 'datasets/real').mkdir(parents=True)
+    shutil.copy(tmp_path / 'a.png', tmp_path / 'datasets/real')
+    quick = '--force_yml', 'num_gpu=0', 'network_g:num_steps=2', 'network_g:num_final_steps=1'
+    run(dkp, 'test', '-opt', 'DiffDKP_real_x4', *quick, folder=tmp_path, path=installed)
+    assert (tmp_path / 'results/DiffDKP_real_x4/visualization/real/a_DiffDKP_real_x4.png').is_file()
 
 
 def test_the_citation_has_the_version():

@@ -209,9 +209,9 @@ class Restoration:
         """Width of the mirrored border in LR pixels; 0 for periodic borders."""
         return self.degradation.reach if self.options.mirrors_border else 0
 
-    def enlarge_alpha(self, alpha: Tensor) -> Tensor:
-        """Enlarge an alpha channel bicubically, (1, 1, h, w) to (1, 1, s h, s w), both in [0, 1]."""
-        enlarged = self.degradation.enlarge(mirror_border(alpha, self.margin))
+    def enlarge(self, image: Tensor) -> Tensor:
+        """Enlarge an image or an alpha channel bicubically, (1, C, h, w) to (1, C, s h, s w), both in [0, 1]."""
+        enlarged = self.degradation.enlarge(mirror_border(image, self.margin))
         return crop_border(enlarged, self.degradation.scale * self.margin).clamp(0, 1)
 
     def _check_size(self, lq: Tensor, name: str) -> None:

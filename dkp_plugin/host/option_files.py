@@ -18,12 +18,13 @@ import torch
 import yaml
 from basicsr.utils import set_random_seed
 
+from dkp_plugin.host.arguments import FORCED
 from dkp_plugin.host.errors import OptionError, UserError
 from dkp_plugin.host.schema import nearest
 from dkp_plugin.host.sharding import rank_and_world
+from dkp_plugin.host.shipped_options import find_shipped, options_folder
 
 MAX_VALUES = 10_000  # an option file has dozens; nested aliases could expand a few lines to millions
-FORCED = '--force_yml'  # prefix of the location of an option from the command line
 DEBUG_FREQ = 8  # iterations between validations and checkpoints with --debug
 
 Keys = tuple[str, ...]
@@ -86,6 +87,27 @@ class OptionFile:
             yield
         except UserError as error:
             raise OptionError(f'{self.place(str(error))}: {error}') from None
+
+
+def find_option_file(name: str | Path, kind: str) -> Path:
+    """Find the option file that a command line or a suite names.
+
+    Args:
+        name: A file, or the name of an option file of the package with or without ``.yml``.
+        kind: ``test``, ``train`` or ``suites``, for a name.
+
+    Raises:
+        OptionError: for a name without suffix that is neither; a missing file is left to :func:`read_option_file`.
+    """
+    path = Path(name)
+    if path.is_file():
+        return path
+    if shipped := find_shipped(str(path), kind):
+        return shipped[0]
+    if not path.suffix and path.parent == Path():
+        names = [file.stem for file in (options_folder() / kind).glob('*.yml')]
+        raise OptionError(f'{name}: no such file, and no option file of the package, {nearest(str(name), names)}')
+    return path
 
 
 def read_option_file(path: Path) -> OptionFile:
@@ -201,25 +223,6 @@ def _missing_roots(file: OptionFile) -> dict[str, str]:
             if is_path and not is_forced and not os.path.exists(os.path.expanduser(value)):
                 missing.setdefault(key, root)
     return missing
-
-
-def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespace:
-    """Parse the command line of BasicSR's pipelines.
-
-    Args:
-        arguments: The arguments; None: ``sys.argv[1:]``.
-    """
-    parser = argparse.ArgumentParser(description="BasicSR's pipeline with dkp_plugin.")
-    parser.add_argument('-opt', required=True, metavar='FILE', help='option file')
-    parser.add_argument(
-        '--launcher', choices=('none', 'pytorch', 'slurm'), default='none', help='launcher of the processes'
-    )
-    parser.add_argument('--auto_resume', action='store_true', help='resume a training from its last checkpoint')
-    parser.add_argument('--debug', action='store_true', help='short intervals, results under the name debug_<name>')
-    parser.add_argument('--local_rank', '--local-rank', type=int, default=0, help=argparse.SUPPRESS)
-    parser.add_argument('--only', nargs='+', default=[], metavar='NAME', help='run only the data sets with these names')
-    parser.add_argument(FORCED, nargs='+', default=[], metavar='KEY:SUB=VALUE', help='override options of the file')
-    return parser.parse_args(arguments)
 
 
 def complete_options(opt: dict[str, Any], args: argparse.Namespace, root: Path, is_train: bool) -> dict[str, Any]:

@@ -214,6 +214,23 @@ def check_format(path: Path, pixels: np.ndarray) -> None:
         raise ImageError(f'{path}: {suffix} does not hold {what}; allowed: {", ".join(LOSSLESS_SUFFIXES)}')
 
 
+def describe_loss(path: Path, icc_profile: bytes | None, metadata: Metadata) -> str:
+    """What the format of the path's suffix does not hold, as a phrase about the file; empty if nothing is lost.
+
+    PNG, TIFF, WebP and JPEG hold everything; BMP holds only the resolution.
+    """
+    if path.suffix.lower() != '.bmp':
+        return ''
+    parts = {
+        'EXIF data': metadata.exif,
+        'colour profile': icc_profile,
+        'gamma': metadata.gamma,
+        'chromaticity': metadata.chromaticity,
+    }
+    lost = [name for name, part in parts.items() if part]
+    return f'{", ".join(lost)} left out, .bmp does not hold this' if lost else ''
+
+
 def write_photo(
     path: Path, pixels: np.ndarray, icc_profile: bytes | None = None, metadata: Metadata | None = None
 ) -> None:
@@ -223,8 +240,7 @@ def write_photo(
         path: The file.
         pixels: (h, w, C) uint8 or uint16; see the module.
         icc_profile: ICC profile of its colours; one that does not fit them is left out.
-        metadata: What else the file says, as far as the format holds it: PNG all of it; TIFF, WebP and JPEG the EXIF
-            data and the resolution; BMP the resolution.
+        metadata: What else the file says, as far as the format holds it; see :func:`describe_loss`.
 
     Raises:
         ImageError: for a format that does not hold such pixels.

@@ -246,7 +246,7 @@ class BlindSRModel(BaseModel):
         image_path, kernel_path = self._output_paths(dataset_name, self.image_name)
         degradation, x = self.result.degradation, self.output
         if self.alpha is not None:
-            x = join_alpha(x, self.restoration.enlarge_alpha(self.alpha.to(x)))
+            x = join_alpha(x, self.restoration.enlarge(self.alpha.to(x)))
         write_photo(image_path, from_tensor(x, np.dtype('uint8')))
         write_kernel(kernel_path, self.kernel, degradation.convention, degradation.scale)
         write_json(self.results_root / 'curves' / dataset_name / f'{self.image_name}.json', self.result.curve)

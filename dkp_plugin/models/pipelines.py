@@ -19,10 +19,11 @@ from torch.utils.data import Dataset
 
 from dkp_plugin.evaluation.checks import check_options
 from dkp_plugin.evaluation.stock import file_stems, image_names
+from dkp_plugin.host.arguments import make_test_parser, make_train_parser
 from dkp_plugin.host.command import EXIT_FAILED_IMAGES, run_command
 from dkp_plugin.host.imports import import_custom
 from dkp_plugin.host.interruption import stopping_gently
-from dkp_plugin.host.option_files import choose_data_sets, complete_options, parse_arguments, read_option_file
+from dkp_plugin.host.option_files import choose_data_sets, complete_options, find_option_file, read_option_file
 from dkp_plugin.host.processes import process_group
 from dkp_plugin.io.weight_files import read_weights
 from dkp_plugin.models.blind_sr_model import BlindSRModel
@@ -31,7 +32,21 @@ KEPT_BY_TEST = 'finished results are kept, rerun the same command to resume'
 KEPT_BY_TRAIN = 'the last checkpoint is kept, use --auto_resume to resume from it'
 
 
-def run_pipeline(module: ModuleType, is_train: bool) -> int:
+def run_test(args: Namespace) -> int:
+    """Run the test pipeline with a parsed command line; see :func:`run_pipeline`."""
+    import basicsr.test
+
+    return run_pipeline(basicsr.test, False, args)
+
+
+def run_train(args: Namespace) -> int:
+    """Run the train pipeline with a parsed command line; see :func:`run_pipeline`."""
+    import basicsr.train
+
+    return run_pipeline(basicsr.train, True, args)
+
+
+def run_pipeline(module: ModuleType, is_train: bool, args: Namespace | None = None) -> int:
     """Check the option file named on the command line, then run one of BasicSR's pipelines with it.
 
     Results go to ``results/<name>`` or ``experiments/<name>`` in the current folder.
@@ -39,17 +54,20 @@ def run_pipeline(module: ModuleType, is_train: bool) -> int:
     Args:
         module: ``basicsr.test`` or ``basicsr.train``.
         is_train: Whether it is ``basicsr.train``.
+        args: The parsed command line; None: that of the process.
 
     Returns:
         Exit status: 0 on success, 1 if images failed, 2 if an option is invalid, 130 after Ctrl-C, 143 after SIGTERM.
     """
-    return run_command(lambda: _run(module, is_train), KEPT_BY_TRAIN if is_train else KEPT_BY_TEST)
+    if args is None:
+        args = (make_train_parser if is_train else make_test_parser)().parse_args()
+    return run_command(lambda: _run(module, is_train, args), KEPT_BY_TRAIN if is_train else KEPT_BY_TEST)
 
 
-def _run(module: ModuleType, is_train: bool) -> int:
+def _run(module: ModuleType, is_train: bool, args: Namespace) -> int:
     root = Path.cwd()
     pipeline = module.train_pipeline if is_train else module.test_pipeline
-    args = parse_arguments()
+    args.opt = str(find_option_file(args.opt, 'train' if is_train else 'test'))
     file = read_option_file(Path(args.opt))
     file.force(args.force_yml)
     with file.naming_places():

@@ -65,6 +65,7 @@ def restore(
     max_pixels: int = MAX_PIXELS,
     on_progress: OnProgress | None = None,
     weights: str | os.PathLike | None = None,
+    strength: float = 1.0,
 ) -> RestorationResult:
     """Restore a photograph whose blur is unknown.
 
@@ -86,6 +87,8 @@ def restore(
         max_pixels: Larger files are refused.
         on_progress: Called after each step with the steps done and an upper bound of their number.
         weights: File of trained weights of the method; None: those of the package.
+        strength: 0 to 1, blends bicubic enlargement (0) and the method's image (1); ``kernel`` and ``confidence`` are
+            those of the method.
 
     Returns:
         The result, exactly ``scale`` times as large.
@@ -100,7 +103,7 @@ def restore(
     opt = make_options(choices)
     if isinstance(kernel, np.ndarray):
         opt['network_k'] = {'type': 'FixedKernel'}
-    restorer = PhotoRestorer(opt, device, tile)
+    restorer = PhotoRestorer(opt, device, tile, strength)
     if isinstance(kernel, np.ndarray):
         restorer.restoration.estimator = FixedKernel.of(check_kernel(kernel, 'kernel')[None])
     observer = _StepObserver(on_progress) if on_progress else None
@@ -178,9 +181,10 @@ class PhotoRestorer:
         opt: Options of a file with ``model_type: BlindSRModel``; data sets and folders are not used.
         device: See :func:`restore`; or a device.
         tile: See :func:`restore`; None: as in the options.
+        strength: See :func:`restore`.
 
     Raises:
-        OptionError: for a mistake in the options, and for an estimator that needs the true kernel.
+        OptionError: for a mistake in the options or arguments, and for an estimator that needs the true kernel.
         UserError: for a file they name that cannot be used.
     """
 
@@ -189,7 +193,11 @@ class PhotoRestorer:
         opt: Mapping[str, Any],
         device: str | torch.device = 'auto',
         tile: int | Literal['auto'] | None = None,
+        strength: float = 1.0,
     ) -> None:
+        if not (isinstance(strength, int | float) and 0 <= strength <= 1):
+            raise OptionError(f'strength: {strength!r} is not allowed; allowed: 0 to 1')
+        self.strength = strength
         self.restoration = Restoration(opt, device, tile)
         if self.restoration.estimator.needs_truth:
             raise OptionError('network_k: source: gt is not possible, photographs come without a true kernel')
@@ -218,8 +226,10 @@ class PhotoRestorer:
         colour, alpha = split_alpha(to_tensor(check_pixels(pixels)))
         result = self.restoration(colour, name, jpeg_quality, observer, checkpoints)
         x = result.x
+        if self.strength < 1:
+            x = torch.lerp(self.restoration.enlarge(colour.to(x)), x, self.strength)
         if alpha is not None:
-            x = join_alpha(x, self.restoration.enlarge_alpha(alpha.to(x)))
+            x = join_alpha(x, self.restoration.enlarge(alpha.to(x)))
         array = from_tensor(x, pixels.dtype)
         return RestorationResult(
             array if pixels.ndim == 3 else array[..., 0],

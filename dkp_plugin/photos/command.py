@@ -24,7 +24,7 @@ from dkp_plugin.host.command import EXIT_FAILED_IMAGES
 from dkp_plugin.host.devices import choose_device
 from dkp_plugin.host.errors import ImageError, OptionError, UserError
 from dkp_plugin.host.interruption import stop_if_requested
-from dkp_plugin.host.option_files import read_option_file
+from dkp_plugin.host.option_files import find_option_file, read_option_file
 from dkp_plugin.host.schema import parse_section
 from dkp_plugin.host.sharding import rank_and_world, share
 from dkp_plugin.host.version import __version__
@@ -32,8 +32,9 @@ from dkp_plugin.io.files import write_json
 from dkp_plugin.io.fingerprint import fingerprint
 from dkp_plugin.io.formats import describe_unreadable
 from dkp_plugin.io.kernel_files import write_kernel
-from dkp_plugin.io.photo_files import check_format, photo_size, read_photo, write_photo
+from dkp_plugin.io.photo_files import check_format, describe_loss, photo_size, read_photo, write_photo
 from dkp_plugin.photos.api import PhotoRestorer
+from dkp_plugin.photos.forecast import describe_forecast, make_forecast
 from dkp_plugin.photos.inputs import (
     Item,
     check_names,
@@ -66,15 +67,16 @@ def run(arguments: argparse.Namespace) -> int:
     rank, world = rank_and_world()
     device = choose_device(arguments.device, int(os.environ.get('LOCAL_RANK', rank)))
     restorer, options = make_restorer(arguments, device)
-    costs = [_pixels(item.source, arguments.max_pixels) for item in items]
-    mine = range(len(items)) if world == 1 else share(costs, rank, world)
-    progress = Progress([costs[index] for index in mine], is_shown=not arguments.quiet)
-    progress.write(describe(options, len(mine), device))
-    if unreadable := describe_unreadable(find_unreadable(arguments.inputs, arguments.output)):
-        progress.write(unreadable)
-    worker, start = _Worker(arguments, restorer, options, progress), time.monotonic()
+    sizes = [_size(item.source, arguments.max_pixels) for item in items]
+    mine = range(len(items)) if world == 1 else share([height * width for height, width in sizes], rank, world)
+    if not arguments.quiet:
+        tqdm.write(describe(options, len(mine), device), file=sys.stderr)
+    if (unreadable := describe_unreadable(find_unreadable(arguments.inputs, arguments.output))) and not arguments.quiet:
+        tqdm.write(unreadable, file=sys.stderr)
+    worker, start = _Worker(arguments, restorer, options), time.monotonic()
+    worker.progress = _expect(worker, [(items[index], sizes[index]) for index in mine], not arguments.quiet)
     records = [worker(items[index]) for index in mine]
-    progress.close()
+    worker.progress.close()
     counts = {status: sum(record['status'] == status for record in records) for status in STATUSES}
     if arguments.report and rank == 0:
         write_report(folder / 'report.html', [read_record(item) for item in items], options)
@@ -99,14 +101,14 @@ def make_restorer(arguments: argparse.Namespace, device: torch.device) -> tuple[
     choices = parse_section(Choices, given, '')
     if arguments.opt is None:
         options = make_options(choices)
-        return PhotoRestorer(options, device, tile), options
+        return PhotoRestorer(options, device, tile, arguments.strength), options
     for name in ('method', 'kernel', 'preset', 'weights'):
         if name in given:
             raise OptionError(f'--{name}: not allowed together with --opt, whose file says it')
-    file = read_option_file(arguments.opt)
+    file = read_option_file(find_option_file(arguments.opt, 'test'))
     with file.naming_places():
         options = take_options(file.options, {name: getattr(choices, name) for name in given})
-        return PhotoRestorer(options, device, tile), options
+        return PhotoRestorer(options, device, tile, arguments.strength), options
 
 
 def describe(options: Mapping[str, Any], num_images: int, device: torch.device) -> str:
@@ -120,12 +122,25 @@ def describe(options: Mapping[str, Any], num_images: int, device: torch.device) 
     return f'dkp-restore {__version__}: x{options["scale"]}, {methods}, on {where}; images: {num_images}'
 
 
-def _pixels(source: Path, max_pixels: int) -> int:
+def _size(source: Path, max_pixels: int) -> tuple[int, int]:
+    """Height and width of a photograph; 0 and 0 for one that cannot be read, which is reported when its turn comes."""
     try:
-        height, width = photo_size(source, max_pixels)
-    except ImageError:  # reported when its turn comes
-        return 0
-    return height * width
+        return photo_size(source, max_pixels)
+    except ImageError:
+        return 0, 0
+
+
+def _expect(worker: '_Worker', images: list[tuple[Item, tuple[int, int]]], is_shown: bool) -> Progress:
+    """Show what is expected of images that are large enough; return their progress."""
+    sizes = [size for _, size in images]
+    unfinished = [size for item, size in images if size != (0, 0) and not worker.find_finished(item)]
+    forecast = make_forecast(worker.restoration, unfinished) if is_shown else None
+    if forecast is None:
+        return Progress([height * width for height, width in sizes], is_shown)
+    for line in describe_forecast(forecast, unfinished):
+        tqdm.write(line, file=sys.stderr)
+    seconds = [forecast.seconds(size) if size != (0, 0) else 0.0 for size in sizes]
+    return Progress(seconds, is_shown, lambda index, done, total: forecast.share(sizes[index], done))
 
 
 def _reason(error: Exception, source: Path) -> str:
@@ -141,12 +156,12 @@ def _reason(error: Exception, source: Path) -> str:
 class _Lines(logging.Handler):
     """Writes log messages between the lines of the progress."""
 
-    def __init__(self, progress: Progress) -> None:
+    def __init__(self, worker: '_Worker') -> None:
         super().__init__()
-        self.progress = progress
+        self.worker = worker
 
     def emit(self, record: logging.LogRecord) -> None:
-        self.progress.write(record.getMessage())
+        self.worker.progress.write(record.getMessage())
 
 
 class _Watch(Observer):
@@ -167,17 +182,21 @@ class _Watch(Observer):
 
 
 class _Worker:
-    """Restores one image after the other and records what was done."""
+    """Restores one image after the other and records what was done.
 
-    def __init__(
-        self, arguments: argparse.Namespace, restorer: PhotoRestorer, options: dict[str, Any], progress: Progress
-    ) -> None:
-        self.arguments, self.restorer, self.options, self.progress = arguments, restorer, options, progress
+    Attributes:
+        progress: Shows the work; set before the first image.
+    """
+
+    progress: Progress
+
+    def __init__(self, arguments: argparse.Namespace, restorer: PhotoRestorer, options: dict[str, Any]) -> None:
+        self.arguments, self.restorer, self.options = arguments, restorer, options
         self.restoration = restorer.restoration
         files = (options['network_k'].get('source'), options.get('path', {}).get('pretrain_network_g'))
         files += ((options.get('restorer') or {}).get('pretrain'),)
         self.logger = logging.Logger('dkp-restore')
-        self.logger.addHandler(_Lines(progress))
+        self.logger.addHandler(_Lines(self))
         self.files = [Path(file).expanduser() for file in files if file is not None and os.path.isfile(file)]
 
     def __call__(self, item: Item) -> dict[str, Any]:
@@ -193,25 +212,43 @@ class _Worker:
         self._report(record)
         return record
 
-    def _finished_or_new(self, item: Item) -> dict[str, Any]:
-        options = {key: value for key, value in self.options.items() if key != 'val'}  # it changes no result
-        strip = self.arguments.strip_metadata
-        content = [item.source, item.source.stem, options, self.restoration.tile, strip, __version__, *self.files]
-        outputs = [str(path) for path in item.outputs(self.arguments.save_kernel)]
-        wanted = {'fingerprint': fingerprint(*content), 'outputs': outputs}
+    def find_finished(self, item: Item) -> dict[str, Any]:
+        """The record of an image that need not be restored again; empty if it must be."""
         record = read_record(item)
-        is_same = record.get('fingerprint') == wanted['fingerprint']
-        if is_same and set(wanted['outputs']) <= set(record['outputs']) and all(map(os.path.exists, record['outputs'])):
+        if not record:
+            return {}
+        try:
+            wanted = self._wanted(item)
+        except OSError:  # reported when its turn comes
+            return {}
+        is_same = record.get('fingerprint') == wanted['fingerprint'] and set(wanted['outputs']) <= set(
+            record['outputs']
+        )
+        return record if is_same and all(map(os.path.exists, record['outputs'])) else {}
+
+    def _finished_or_new(self, item: Item) -> dict[str, Any]:
+        if record := self.find_finished(item):
             self.progress.skip()
             return record | {'status': 'skipped'}
-        return self._restore(item, wanted)
+        return self._restore(item, self._wanted(item))
+
+    def _wanted(self, item: Item) -> dict[str, Any]:
+        """What the record of a finished image says of its origin and its files."""
+        options = {key: value for key, value in self.options.items() if key != 'val'}  # it changes no result
+        content = [item.source, item.source.stem, options, self.restoration.tile, self.restorer.strength]
+        content += [self.arguments.strip_metadata, __version__, *self.files]
+        outputs = [str(path) for path in item.outputs(self.arguments.save_kernel)]
+        return {'fingerprint': fingerprint(*content), 'outputs': outputs}
 
     def _restore(self, item: Item, wanted: dict[str, Any]) -> dict[str, Any]:
         check_names(item)
         photo = read_photo(item.source, self.arguments.max_pixels)
         check_format(item.target, photo.pixels)
+        metadata = None if self.arguments.strip_metadata else photo.metadata
         for note in photo.notes:
             self.progress.write(f'{item.source.name}: {note}')
+        if metadata and (loss := describe_loss(item.target, photo.icc_profile, metadata)):
+            self.progress.write(f'{item.target.name}: {loss}')
 
         folder = item.record.with_suffix('.state')
         freq = self.restoration.options.val.checkpoint_freq
@@ -223,7 +260,6 @@ class _Worker:
             degradation = self.restoration.degradation
             kernel = torch.from_numpy(result.kernel)[None, None]
             write_kernel(item.kernel, kernel, degradation.convention, degradation.scale)
-        metadata = None if self.arguments.strip_metadata else photo.metadata
         write_photo(item.target, result.image, photo.icc_profile, metadata)
         record = {
             **wanted,

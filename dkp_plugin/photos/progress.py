@@ -2,7 +2,7 @@
 
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from tqdm import tqdm
 
@@ -21,14 +21,20 @@ class Progress:
     """Shows the current image, its step, and the time left for all images.
 
     Args:
-        costs: Pixels of each image.
+        costs: Pixels or seconds of each image.
         is_shown: Whether to show anything.
+        share: Returns the share of an image's work, 0 to 1, given the image's index, the steps done and their total;
+            None: all steps take equally long, and the expected time is shown once it is known.
     """
 
-    def __init__(self, costs: Sequence[int], is_shown: bool) -> None:
-        self.costs, self.is_shown, self.use_bar = costs, is_shown, is_shown and sys.stderr.isatty()
+    def __init__(
+        self, costs: Sequence[float], is_shown: bool, share: Callable[[int, int, int], float] | None = None
+    ) -> None:
+        self.costs, self.is_shown, self.use_bar = list(costs), is_shown, is_shown and sys.stderr.isatty()
+        self.share = share or (lambda index, done, total: done / total)
+        self.whole, self.before = sum(costs), 0.0  # the cost of all images that are not skipped, and of those done
         self.start = self.last_line = time.monotonic()
-        self.index, self.work, self.told_expected = -1, 0.0, False
+        self.index, self.work, self.told_expected = -1, 0.0, share is not None
         self.bar = tqdm(
             total=1.0,
             disable=not self.use_bar,
@@ -39,16 +45,19 @@ class Progress:
 
     def begin(self, name: str) -> None:
         """Start the next image."""
+        if self.index >= 0:
+            self.before += self.costs[self.index]
         self.index, self.name = self.index + 1, name
 
     def skip(self) -> None:
         """Skip the current image and exclude it from the time left."""
-        self.costs = [cost if index != self.index else 0 for index, cost in enumerate(self.costs)]
+        self.whole -= self.costs[self.index]
+        self.costs[self.index] = 0
 
     def step(self, done: int, total: int) -> None:
         """Show the steps done and the total steps of the current image."""
-        whole = max(sum(self.costs), 1)
-        self.work = (sum(self.costs[: self.index]) + self.costs[self.index] * done / total) / whole
+        done_here = self.costs[self.index] * self.share(self.index, done, total)
+        self.work = (self.before + done_here) / self.whole if self.whole > 0 else 0.0
         now = time.monotonic()
         elapsed = now - self.start
         remaining = elapsed / self.work * (1 - self.work) if self.work else 0.0

@@ -3,6 +3,7 @@
 import base64
 import hashlib
 import io
+import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -37,9 +38,11 @@ def write_report(path: Path, records: Sequence[Mapping[str, Any]], options: Mapp
         options: The options of the run.
     """
     finished = [record for record in records if record]
+    names = short_names([record['input'] for record in finished])
     content = {
-        'images': [(record, _pictures(record)) for record in finished[:MAX_PICTURES]],
-        'records': finished,
+        'images': [(record, names[record['input']], _pictures(record)) for record in finished[:MAX_PICTURES]],
+        'records': [(record, names[record['input']]) for record in finished],
+        'outputs_of': lambda record: ', '.join(os.path.relpath(output, path.parent) for output in record['outputs']),
         'num_missing': len(records) - len(finished),
         'settings': yaml.safe_dump({key: value for key, value in options.items() if value}, sort_keys=False),
         'version': __version__,
@@ -48,6 +51,20 @@ def write_report(path: Path, records: Sequence[Mapping[str, Any]], options: Mapp
         'script_hash': base64.b64encode(hashlib.sha256(SCRIPT.encode()).digest()).decode(),
     }
     write_bytes(path, render_page(TEMPLATE_FILE, content))
+
+
+def short_names(paths: Sequence[str]) -> dict[str, str]:
+    """Paths without the folder that all of them share, so that a page says nothing about the machine it was made on.
+
+    Returns:
+        The short names by path; several paths of one name keep the folders that tell them apart.
+    """
+    folders = {path: os.path.dirname(os.path.abspath(path)) for path in paths}
+    try:
+        shared = os.path.commonpath(folders.values()) if folders else ''
+    except ValueError:  # on several drives
+        return {path: os.path.basename(path) for path in paths}
+    return {path: os.path.relpath(os.path.abspath(path), shared) for path in paths}
 
 
 def _pictures(record: Mapping[str, Any]) -> dict[str, Any]:

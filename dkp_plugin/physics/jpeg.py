@@ -7,6 +7,9 @@ from torch import Tensor
 
 LUMINANCE_SUM = 3688  # sum of the table in ITU-T T.81, Annex K, which encoders scale with the quality
 BLOCK = 8
+EDGE = 16 / 255  # larger steps between pixels belong to the picture
+FAINT = 0.25 / 255  # smaller median steps count as this; in drawings most steps are 0
+MIN_SHARE = 0.25  # of the pixels of a column, fewer say nothing about it
 
 
 def quality_from_tables(tables: Mapping[int, Sequence[int]]) -> int:
@@ -35,19 +38,28 @@ def compression_error(quality: int) -> float:
 def blockiness(image: Tensor) -> float:
     """Measure how much the steps at block borders stand out, for the most likely position of the blocks.
 
+    Compression leaves steps of a few levels along whole block borders. Steps above ``EDGE`` are edges of the picture;
+    they and their neighbours are left out, so that text and line art do not count as blocks.
+
     Args:
-        image: (1, C, H, W) in [0, 1]; the figure is meaningful from 32x32 pixels.
+        image: (1, C, H, W) in [0, 1], at least 16x16 pixels; the figure is meaningful from 32x32 pixels.
 
     Returns:
-        Excess of the steps at the best phase over their neighbours, relative to the median step, averaged over rows
-        and columns; about 0 without blocks.
+        Excess of the steps at the best phase over their neighbours, beyond that at the second best phase, relative to
+        the median step, averaged over rows and columns; about 0 without blocks.
     """
     gray = image.mean((0, 1))
     return 0.5 * sum(_column_blockiness(view) for view in (gray, gray.T))
 
 
 def _column_blockiness(gray: Tensor) -> float:
-    steps = gray.diff(dim=1).abs().mean(0)
-    excess = steps[1:-1] - (steps[:-2] + steps[2:]) / 2
-    phases = torch.stack([excess[phase::BLOCK].mean() for phase in range(BLOCK)])
-    return ((phases.max() - phases.median()) / steps.median().clamp_min(1e-6)).item()
+    steps = gray.diff(dim=1).abs()
+    is_small = steps <= EDGE
+    counts = is_small[:, :-2] & is_small[:, 1:-1] & is_small[:, 2:]
+    excess = (steps[:, 1:-1] - (steps[:, :-2] + steps[:, 2:]) / 2) * counts
+    num = counts.sum(0)
+    excess = torch.where(num >= MIN_SHARE * len(gray), excess.sum(0) / num.clamp_min(1), 0.0)
+    # The median over the columns of a phase ignores single lines; blocks stand out at one phase alone.
+    second, best = torch.stack([excess[phase::BLOCK].median() for phase in range(BLOCK)]).sort().values[-2:]
+    typical = ((steps * is_small).sum(0) / is_small.sum(0).clamp_min(1)).median()
+    return ((best - second.clamp_min(0)).clamp_min(0) / typical.clamp_min(FAINT)).item()

@@ -59,6 +59,10 @@ class Restorer(nn.Module, abc.ABC):
         """
         raise NotImplementedError
 
+    def num_kernel_iter(self, num_iter: int) -> int:
+        """Number of steps, of ``num_iter``, in which the estimator updates the kernel; for the expected time."""
+        return 0 if type(self).updates_kernel is False else num_iter
+
     @abc.abstractmethod
     def reset(self, lq: Tensor, degradation: Degradation, generator: torch.Generator) -> None:
         """Start a new image and discard all state of the previous one.

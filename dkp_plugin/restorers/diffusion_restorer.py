@@ -165,6 +165,9 @@ class Diffusion(Restorer):
     def updates_kernel(self) -> bool:
         return self.iteration < len(self.levels) and self._level(self.iteration) >= self.freeze_sigma
 
+    def num_kernel_iter(self, num_iter: int) -> int:
+        return sum(level >= self.freeze_sigma for level in self.levels)
+
     def _level(self, iteration: int) -> float:
         return (self.levels + self.final_levels)[iteration]
 

@@ -1,9 +1,12 @@
 """Names of devices, on machines that are made up."""
 
+import os
+from pathlib import Path
+
 import pytest
 import torch
 
-from dkp_plugin.host.devices import choose_device
+from dkp_plugin.host.devices import available_memory, choose_device, used_memory
 from dkp_plugin.host.errors import OptionError
 
 
@@ -54,3 +57,13 @@ def test_a_device_that_is_not_there_is_refused(machine, name, num_cuda, allowed)
     with pytest.raises(OptionError) as error:
         choose_device(name)
     assert str(error.value) == f'device: {name} is not available on this machine; allowed: {allowed}'
+
+
+@pytest.mark.skipif(not Path('/proc/meminfo').exists(), reason='only Linux has /proc')
+def test_free_and_used_memory():
+    cpu = torch.device('cpu')
+    total = os.sysconf('SC_PHYS_PAGES') * os.sysconf('SC_PAGE_SIZE')
+    assert 0 < available_memory(cpu) < total
+    before = used_memory(cpu)
+    block = bytearray(os.urandom(1)) * 2**26  # 64 MiB, written and so occupied
+    assert 0.9 * 2**26 < used_memory(cpu) - before < 1.5 * 2**26 and len(block) == 2**26

@@ -7,12 +7,12 @@ import pytest
 import yaml
 from basicsr.utils import options as basicsr_options
 
+from dkp_plugin.host.arguments import make_test_parser
 from dkp_plugin.host.errors import OptionError, UserError
 from dkp_plugin.host.option_files import (
     OptionFile,
     choose_data_sets,
     complete_options,
-    parse_arguments,
     read_option_file,
 )
 
@@ -121,7 +121,7 @@ def test_completed_options_are_those_of_basicsr(path, arguments, tmp_path, monke
     is_train = path.parent.name == 'train'
     monkeypatch.setattr('sys.argv', ['x', '-opt', str(path), *arguments])
     expected, _ = basicsr_options.parse_options(str(tmp_path), is_train)
-    args = parse_arguments()
+    args = make_test_parser().parse_args()
     file = read_option_file(path)
     file.force(args.force_yml)
     completed = complete_options(file.options, args, tmp_path, is_train)

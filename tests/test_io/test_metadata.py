@@ -10,7 +10,7 @@ import tifffile
 from PIL import ExifTags, Image
 
 from dkp_plugin.io.metadata import MAX_EXIF, Metadata, read_metadata
-from dkp_plugin.io.photo_files import decode_photo, read_photo, write_photo
+from dkp_plugin.io.photo_files import decode_photo, describe_loss, read_photo, write_photo
 
 PIXELS = np.arange(16 * 20 * 3, dtype=np.uint8).reshape(16, 20, 3)
 SRGB = (0.3127, 0.329, 0.64, 0.33, 0.3, 0.6, 0.15, 0.06)
@@ -99,8 +99,42 @@ def test_gamma_and_chromaticity_of_png_are_kept(tmp_path):
     with Image.open(tmp_path / 'a.png') as image:
         assert image.info['gamma'] == 0.45455 and image.info['chromaticity'] == SRGB
     assert read_photo(tmp_path / 'a.png').metadata == metadata
-    write_photo(tmp_path / 'a.jpg', PIXELS, metadata=metadata)
-    assert read_photo(tmp_path / 'a.jpg').metadata == Metadata()
+
+
+@pytest.mark.parametrize('target', ['.png', '.tif', '.webp', '.jpg'])
+@pytest.mark.parametrize('source', ['.png', '.tif', '.webp', '.jpg'])
+def test_gamma_and_chromaticity_go_from_any_format_to_any(source, target, tmp_path):
+    metadata = Metadata(gamma=0.45455, chromaticity=SRGB)
+    write_photo(tmp_path / f'a{source}', PIXELS, metadata=metadata)
+    write_photo(tmp_path / f'b{target}', PIXELS, metadata=read_photo(tmp_path / f'a{source}').metadata)
+    found = read_photo(tmp_path / f'b{target}').metadata
+    assert (found.gamma, found.chromaticity, found.exif) == (0.45455, SRGB, None)
+    if target != '.png':
+        with Image.open(tmp_path / f'b{target}') as image:
+            exif = image.getexif()
+            gamma = exif.get_ifd(ExifTags.IFD.Exif)[ExifTags.Base.Gamma]
+        assert exif[ExifTags.Base.WhitePoint] == pytest.approx(SRGB[:2])
+        assert exif[ExifTags.Base.PrimaryChromaticities] == pytest.approx(SRGB[2:])
+        assert float(gamma) == pytest.approx(2.2, abs=1e-4)
+
+
+def test_tifffile_finds_the_chromaticity_of_a_tiff(tmp_path):
+    write_photo(tmp_path / 'a.tif', PIXELS, metadata=Metadata(gamma=0.5, chromaticity=SRGB))
+    with tifffile.TiffFile(tmp_path / 'a.tif') as file:
+        tags = file.pages[0].tags
+        white, primaries = (np.reshape(tags[name].value, (-1, 2)) for name in ('WhitePoint', 'PrimaryChromaticities'))
+    assert [*(white[:, 0] / white[:, 1]), *(primaries[:, 0] / primaries[:, 1])] == pytest.approx(SRGB)
+
+
+def test_only_bmp_loses_anything(tmp_path):
+    exif = Image.Exif()
+    exif[ExifTags.Base.Make] = 'Maker'
+    metadata = Metadata(exif.tobytes()[6:], (300, 300), 0.5, SRGB)
+    for suffix in ('.png', '.tif', '.webp', '.jpg'):
+        assert describe_loss(tmp_path / f'a{suffix}', b'profile', metadata) == ''
+    loss = 'EXIF data, colour profile, gamma, chromaticity left out, .bmp does not hold this'
+    assert describe_loss(tmp_path / 'a.BMP', b'profile', metadata) == loss
+    assert describe_loss(tmp_path / 'a.bmp', None, Metadata(dpi=(300, 300))) == ''
 
 
 def test_thumbnails_are_dropped():

@@ -9,8 +9,9 @@ import pytest
 import torch
 import yaml
 
+from dkp_plugin.host.arguments import make_train_parser
 from dkp_plugin.host.errors import OptionError
-from dkp_plugin.host.option_files import complete_options, parse_arguments, read_option_file
+from dkp_plugin.host.option_files import complete_options, read_option_file
 from dkp_plugin.io.images import write_image
 from dkp_plugin.models.pipelines import check_options, run_pipeline
 from dkp_plugin.models.training_options import check_train_block
@@ -165,7 +166,9 @@ def check(text):
     Path('a.yml').write_text(text)
     file = read_option_file(Path('a.yml'))
     with file.naming_places():
-        check_options(complete_options(file.options, parse_arguments(['-opt', 'a.yml']), Path.cwd(), is_train=True))
+        check_options(
+            complete_options(file.options, make_train_parser().parse_args(['-opt', 'a.yml']), Path.cwd(), is_train=True)
+        )
 
 
 @pytest.mark.parametrize('text', [DENOISER, FLOW], ids=['denoiser', 'flow'])
@@ -176,7 +179,11 @@ def test_good_files_pass_and_leave_the_random_numbers_alone(text, folder):
     torch.manual_seed(0)  # complete_options seeds with manual_seed 0, too
     assert torch.equal(torch.rand(2), expected)
     before = torch.random.get_rng_state()
-    check_options(complete_options(yaml.safe_load(text), parse_arguments(['-opt', 'a.yml']), Path.cwd(), is_train=True))
+    check_options(
+        complete_options(
+            yaml.safe_load(text), make_train_parser().parse_args(['-opt', 'a.yml']), Path.cwd(), is_train=True
+        )
+    )
     torch.manual_seed(0)
     torch.rand(2)
     assert torch.equal(torch.random.get_rng_state(), before)
@@ -211,7 +218,7 @@ def test_a_test_of_a_trained_model_needs_no_training_blocks(folder):
     options = {key: value for key, value in options.items() if key not in ('train', 'logger')}
     options['datasets'] = {'test_1': options['datasets']['val']}
     options['val'] = {'sigmas': [15]}
-    arguments = parse_arguments(['-opt', 'a.yml'])
+    arguments = make_train_parser().parse_args(['-opt', 'a.yml'])
     check_options(complete_options(options, arguments, folder, is_train=False))
     options['val']['sigmas'] = []
     with pytest.raises(OptionError, match=r'^val:sigmas: \[\] is not allowed'):
@@ -225,7 +232,7 @@ def test_shipped_files_pass(path, folder):
         roots = {key for key in dataset if key.startswith('dataroot')}
         dataset |= {key: 'exemplars' if key == 'dataroot_exemplar' else 'photos' for key in roots}
     options['logger']['use_tb_logger'] = False  # tensorboard is an extra
-    check_options(complete_options(options, parse_arguments(['-opt', 'a.yml']), folder, is_train=True))
+    check_options(complete_options(options, make_train_parser().parse_args(['-opt', 'a.yml']), folder, is_train=True))
 
 
 def test_every_optimiser_and_loss_of_a_block_is_checked():

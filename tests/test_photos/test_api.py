@@ -82,6 +82,33 @@ def test_other_objects_are_refused(cheap_methods, image, message):
         dkp_plugin.restore(image, scale=2)
 
 
+@pytest.mark.parametrize('scale', [1, 2, 4])
+def test_strength_blends_enlargement_and_result(scale):
+    pixels = small_photo(24)
+    opt = make_options(Choices(scale=scale)) | {'network_k': {'type': 'FixedKernel', 'source': 'bicubic'}}
+    opt |= {'network_g': {'type': 'ClosedForm'}}
+    none, half, full = (PhotoRestorer(opt, 'cpu', strength=strength)(pixels).image for strength in (0, 0.5, 1))
+    bicubic = np.asarray(Image.fromarray(pixels).resize((24 * scale,) * 2, Image.Resampling.BICUBIC)).astype(int)
+    inner = (slice(4 * scale, -4 * scale),) * 2  # Pillow treats the border in another way
+    np.testing.assert_allclose(none[inner], bicubic[inner], atol=1)
+    np.testing.assert_allclose(half, (none.astype(float) + full) / 2, atol=1)
+    assert np.abs(none.astype(int) - full).max() > 10 or scale == 1  # where the kernel is a single pixel
+
+
+@pytest.mark.parametrize('strength', [-0.1, 1.1, float('nan'), '1'])
+def test_other_strengths_are_refused(cheap_methods, strength):
+    with pytest.raises(UserError, match=r'strength: .* is not allowed; allowed: 0 to 1'):
+        dkp_plugin.restore(small_photo(16), scale=2, strength=strength)
+
+
+def test_strength_leaves_alpha_alone():
+    pixels = np.dstack([small_photo(16), np.tile(np.arange(0, 256, 16, np.uint8), (16, 1))])
+    opt = make_options(Choices(scale=2)) | {'network_k': {'type': 'FixedKernel', 'source': 'bicubic'}}
+    opt |= {'network_g': {'type': 'ClosedForm'}}
+    none, full = (PhotoRestorer(opt, 'cpu', strength=strength)(pixels).image for strength in (0, 1))
+    np.testing.assert_array_equal(none[..., 3], full[..., 3])
+
+
 def test_a_kernel_may_be_an_array(cheap_methods):
     kernel = np.outer(np.hanning(9), np.hanning(9))
     kernel /= kernel.sum()

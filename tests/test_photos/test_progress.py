@@ -58,3 +58,34 @@ def test_images_without_pixels_and_steps_that_are_not_begun_divide_by_nothing(mo
     progress.step(0, 5)
     progress.close()
     assert '1/1 bad: step 0 of 5, 0 % of all, about 0 s left' in capsys.readouterr().err
+
+
+def test_shares_of_the_work_weigh_the_steps(monkeypatch, capsys):
+    """With a share, the first half of the steps is nine tenths of the work; nothing is said about the expected time."""
+    now = 0.0
+    monkeypatch.setattr('dkp_plugin.photos.progress.time.monotonic', lambda: now)
+    progress = Progress([30.0, 10.0], True, lambda index, done, total: 0.9 if done <= total / 2 else 1.0)
+    progress.begin('a')
+    now = 10.0
+    progress.step(2, 4)  # 27 of 40 seconds of work
+    progress.step(4, 4)
+    progress.begin('b')
+    now = 30.0
+    progress.step(1, 4)
+    progress.close()
+    lines = capsys.readouterr().err.splitlines()
+    assert lines == [
+        '1/2 a: step 2 of 4, 68 % of all, about 5 s left',
+        '2/2 b: step 1 of 4, 98 % of all, about 1 s left',
+    ]
+
+
+def test_many_skipped_images_take_no_time():
+    """The work of a step does not grow with the number of images."""
+    progress = Progress([1] * 20_000, is_shown=False)
+    for index in range(20_000):
+        progress.begin(str(index))
+        if index < 19_999:
+            progress.skip()
+    progress.step(1, 2)
+    assert progress.work == 0.5 and progress.whole == 1

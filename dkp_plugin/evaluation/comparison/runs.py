@@ -13,16 +13,10 @@ from torch.utils.data import Dataset
 from dkp_plugin.evaluation.checks import check_options
 from dkp_plugin.evaluation.comparison.stock_models import check_stock_model
 from dkp_plugin.evaluation.stock import image_names, load_item
+from dkp_plugin.host.arguments import make_test_parser
 from dkp_plugin.host.errors import OptionError, UserError
 from dkp_plugin.host.imports import import_custom
-from dkp_plugin.host.option_files import (
-    OptionFile,
-    check_shape,
-    choose_data_sets,
-    complete_options,
-    parse_arguments,
-    read_option_file,
-)
+from dkp_plugin.host.option_files import OptionFile, check_shape, choose_data_sets, complete_options, read_option_file
 from dkp_plugin.host.schema import get_registered
 
 
@@ -129,7 +123,7 @@ def check_run(run: Run) -> list[DataSet]:
     Raises:
         OptionError: for the first invalid option; the message names its location.
     """
-    arguments = parse_arguments(['-opt', str(run.file)])
+    arguments = make_test_parser().parse_args(['-opt', str(run.file)])
     with run.content.naming_places():
         opt = complete_options(copy.deepcopy(dict(run.options)), arguments, Path.cwd(), is_train=False)
         check_options(opt)

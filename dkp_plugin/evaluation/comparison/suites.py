@@ -9,8 +9,9 @@ import yaml
 from pydantic import BaseModel, ConfigDict, Field
 
 from dkp_plugin.host.errors import OptionError
-from dkp_plugin.host.option_files import check_shape, choose_data_sets, read_option_file
+from dkp_plugin.host.option_files import check_shape, choose_data_sets, find_option_file, read_option_file
 from dkp_plugin.host.schema import parse_section
+from dkp_plugin.host.shipped_options import find_shipped, options_folder
 from dkp_plugin.io.files import write_bytes
 
 SUITES_FOLDER = Path('options/suites')
@@ -31,14 +32,18 @@ class SuiteEntry(BaseModel):
 
 
 def read_suite(name: str) -> list[SuiteEntry]:
-    """Read ``options/suites/<name>.yml``: a list ``option_files`` of file names and of blocks of a :class:`SuiteEntry`.
+    """Read ``options/suites/<name>.yml``, here or in the package.
+
+    It holds a list ``option_files`` of file names and of blocks of a :class:`SuiteEntry`.
 
     Raises:
         OptionError: if the suite does not exist or is malformed.
     """
-    path = SUITES_FOLDER / f'{name}.yml'
-    if not path.is_file():
-        suites = ', '.join(sorted(file.stem for file in SUITES_FOLDER.glob('*.yml'))) or f'none, no {SUITES_FOLDER}'
+    here = SUITES_FOLDER / f'{name}.yml'
+    path = next(iter([here] if here.is_file() else find_shipped(name, 'suites')), None)
+    if path is None:
+        folders = (SUITES_FOLDER, options_folder() / 'suites')
+        suites = ', '.join(sorted({file.stem for folder in folders for file in folder.glob('*.yml')}))
         raise OptionError(f'--suite: {name} is not one of {suites}')
     suite = read_option_file(path)
     entries = suite.options.get('option_files') if len(suite.options) == 1 else None
@@ -85,10 +90,11 @@ def expand_suite(suite: Sequence[SuiteEntry], folder: Path) -> list[Path]:
     """
     files = []
     for entry in suite:
+        file = find_option_file(entry.file, 'test')
         if not (entry.variants or entry.only):
-            files.append(entry.file)
+            files.append(file)
             continue
-        base = read_option_file(entry.file)
+        base = read_option_file(file)
         with base.naming_places():
             choose_data_sets(base, entry.only, skip_missing=False)
             check_shape(base.options)

@@ -103,10 +103,10 @@ def test_malformed_suites_are_refused(workshop, text, message):
 
 
 def test_a_suite_that_is_not_there(workshop):
-    with pytest.raises(OptionError, match=r'--suite: small is not one of none, no options.suites'):
+    with pytest.raises(OptionError, match=r'--suite: small is not one of ablation-diffdkp, kernels-dip-crops, '):
         read_suite('small')
     write_suite('option_files: [a.yml]', 'large')
-    with pytest.raises(OptionError, match=r'--suite: small is not one of large$'):
+    with pytest.raises(OptionError, match=r'--suite: small is not one of ablation-diffdkp, .*, large, '):
         read_suite('small')
     with pytest.raises(OptionError, match=r'a.yml: No such file'):
         write_suite('option_files: [{file: a.yml, variants: {x: }}]')
