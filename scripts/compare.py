@@ -17,7 +17,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from dkp_plugin.evaluation.comparison.compare import compare
-from dkp_plugin.evaluation.comparison.suites import option_files
+from dkp_plugin.evaluation.comparison.suites import Suite, option_files, read_suite
 from dkp_plugin.host.command import run_command
 
 
@@ -36,10 +36,21 @@ def main(argv: Sequence[str] | None = None) -> int:
 
     def work() -> int:
         files = [Path(file) for pattern in arguments.files for file in sorted(glob.glob(pattern)) or [pattern]]
-        files = option_files(arguments.suite, files, arguments.out / 'options')
+        suite = read_suite(arguments.suite) if arguments.suite else Suite()
+        for note in suite.notes:
+            print(note, file=sys.stderr)
+        files = option_files(suite, files, arguments.out / 'options')
         if not files:
             parser.error('give option files or --suite')
-        failures = compare(files, arguments.out, arguments.seeds, arguments.pictures, only=arguments.only)
+        failures = compare(
+            files,
+            arguments.out,
+            arguments.seeds,
+            arguments.pictures,
+            only=arguments.only,
+            quoted=suite.quoted,
+            notes=suite.notes,
+        )
         for line in failures:
             print(f'failed: {line}', file=sys.stderr)
         print(arguments.out / 'report.html')
