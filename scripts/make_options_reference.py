@@ -420,8 +420,9 @@ def reference() -> str:
         '## Suites of `scripts/compare.py`\n\n`options/suites/<name>.yml` holds a list `option_files`. An entry is the '
         'name of an option file, or a block:\n\n'
         + table(block_rows('an entry of option_files', SuiteEntry))
-        + '\nThe file may also hold `quoted`, the data set or the table of the paper (`table1`, `table4`) whose figures '
-        'stand beside the measured ones, by default those of each data set, and `notes`, sentences for the report.\n',
+        + '\nThe file may also hold `quoted`, the data set or the table of the paper (`table1`, `table4`) whose '
+        'figures stand beside the measured ones, by default those of each data set, and `notes`, sentences for the '
+        'report.\n',
     ]
     return '\n'.join(parts)
 

@@ -28,6 +28,7 @@ class DegradationAwareConv(nn.Module):
 
     def __init__(self, num_feat: int, kernel_size: int, reduction: int) -> None:
         super().__init__()
+        self.kernel_size = kernel_size
         self.kernel = nn.Sequential(
             nn.Linear(NUM_CODE, NUM_CODE, bias=False),
             nn.LeakyReLU(SLOPE),
@@ -38,11 +39,10 @@ class DegradationAwareConv(nn.Module):
 
     def forward(self, x: Tensor, code: Tensor) -> Tensor:
         """Filter features (B, C, h, w) as the codes (B, 64) say."""
-        batch, num_feat, height, width = x.shape
-        size = round((self.kernel[-1].out_features / num_feat) ** 0.5)
-        kernels = self.kernel(code).view(batch * num_feat, 1, size, size)
+        kernels = self.kernel(code).view(-1, 1, self.kernel_size, self.kernel_size)
         # Every channel of every image has its own kernel, so each becomes a group.
-        filtered = F.conv2d(x.reshape(1, -1, height, width), kernels, padding=size // 2, groups=batch * num_feat)
+        channels = x.reshape(1, -1, *x.shape[-2:])
+        filtered = F.conv2d(channels, kernels, padding=self.kernel_size // 2, groups=len(kernels))
         return self.conv(F.leaky_relu(filtered.view_as(x), SLOPE)) + self.ca(x, code)
 
 

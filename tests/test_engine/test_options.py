@@ -75,7 +75,7 @@ def test_editors_find_the_schema(path):
 
 def test_every_estimator_and_restorer_has_an_option_file():
     options = [yaml.safe_load(path.read_text()) for path in FILES]
-    for key, kind in (('network_k', KernelEstimator), ('network_g', Restorer)):
+    for key, kind in (('network_k', KernelEstimator), ('network_g', Restorer | OneShotNetwork)):
         ours = {n for n, c in ARCH_REGISTRY if issubclass(c, kind) and c.__module__.startswith('dkp_plugin')}
         assert {option[key]['type'] for option in options} == ours
 

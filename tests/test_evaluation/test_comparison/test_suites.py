@@ -5,6 +5,8 @@ import pytest
 import torch
 import yaml
 
+from dkp_plugin.archs.dasr_arch import DASR
+from dkp_plugin.archs.dcls_arch import DCLS
 from dkp_plugin.evaluation.comparison.results import check_same_protocol
 from dkp_plugin.evaluation.comparison.runs import check_run, read_runs
 from dkp_plugin.evaluation.comparison.suites import (
@@ -142,6 +144,12 @@ def benchmarks(tmp_path_factory):
     """A folder with the option files and one tiny image for every data set that they name."""
     folder = tmp_path_factory.mktemp('benchmarks')
     (folder / 'options').symlink_to(ROOT / 'options')
+    pretrained = folder / 'experiments/pretrained_models'  # what some entries of suites need
+    pretrained.mkdir(parents=True)
+    dasr = DASR(4, num_feat=4, num_group=1, num_block=1, reduction=2, num_feat_encoder=2)
+    dcls = DCLS(4, num_feat=16, num_group=1, num_block=1, num_code=4)
+    torch.save(dasr.state_dict(), pretrained / 'DASR_x4_aniso.pt')
+    torch.save(dcls.state_dict(), pretrained / 'DCLSx4_setting2.pth')
     for path in (ROOT / 'options/test').glob('*.yml'):
         options = yaml.safe_load(path.read_text())
         for dataset in options['datasets'].values():
@@ -165,6 +173,7 @@ def test_suites_that_come_along_can_be_run(path, benchmarks, monkeypatch):
     assert len(runs) == sum(len(entry.variants) or 1 for entry in entries)
     names = {run.method: [data_set.name for data_set in check_run(run)] for run in runs}
     for entry in entries:
-        if entry.only:
-            assert all(names[f'{entry.file.stem}_{variant}'] == entry.only for variant in entry.variants)
+        for variant, changes in entry.variants.items():
+            if entry.only and 'datasets' not in (changes or {}):
+                assert names[f'{entry.file.stem}_{variant}'] == entry.only
     check_same_protocol(runs)
