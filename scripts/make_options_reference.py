@@ -21,13 +21,14 @@ import yaml
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
+from dkp_plugin.archs.one_shot import OneShotNetwork
 from dkp_plugin.data import blind_sr_dataset, kernel_dataset, photo_crop_dataset, synthesis, unpaired_dataset
 from dkp_plugin.engine import options
 from dkp_plugin.estimators.base import KernelEstimator
 from dkp_plugin.evaluation import checks
 from dkp_plugin.evaluation.comparison.suites import SuiteEntry
 from dkp_plugin.host import schema
-from dkp_plugin.models import photo_sr_model, unpaired_options
+from dkp_plugin.models import dasr_model, photo_sr_model, unpaired_options
 from dkp_plugin.restorers.base import Restorer
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -210,9 +211,20 @@ WORDS = {
         'share': 'Of the bank among the kernels that N learns; the others are random.',
         'source': '`random` leaves the bank as it starts, for an ablation.',
     },
+    'DASRModel: train': {
+        'encoder_iter': 'Iterations that train the encoder alone, at the start.',
+        'contrast_weight': 'Weight of the contrastive loss, `l_contrast`.',
+        'ema_decay': '0, because BasicSR would not average the statistics of the batch norms.',
+        'optim_g': BASICSR,
+        'scheduler': BASICSR,
+        'total_iter': BASICSR,
+        'warmup_iter': BASICSR,
+        'pixel_opt': 'Loss `l_pix`.',
+    },
     'an entry of option_files': {
         'file': 'An option file.',
         'only': 'Names of the data sets to run; by default all.',
+        'needs': 'Files, such as weights, without which the entry is left out; the report says so.',
         'variants': 'Changes to the file, by variant name; a block with a `type` replaces the existing block.',
     },
 }
@@ -344,7 +356,7 @@ def constructor_rows(network: type, where: str) -> list[Row]:
     return rows
 
 
-def networks(kind: type) -> dict[str, type]:
+def networks(kind: schema.Kind) -> dict[str, type]:
     """The registered networks of a kind in this package, by name."""
     ours = {name: network for name, network in schema.ARCH_REGISTRY if network.__module__.startswith('dkp_plugin.')}
     return {name: ours[name] for name in sorted(ours, key=str.lower) if issubclass(ours[name], kind)}
@@ -396,10 +408,11 @@ def training_sections() -> Iterator[str]:
         'UnpairedSRModel: train': unpaired_options.UnpairedTrain,
         'UnpairedSRModel: train: bank': unpaired_options.BankOptions,
         'PhotoSRModel: train': photo_sr_model.PhotoSRTrain,
+        'DASRModel: train': dasr_model.DASRTrain,
     }
     for title, block in blocks.items():
         yield f'### {title}\n\n{table(block_rows(title, block))}'
-    for name in ('CompactPrior', 'KernelFlow', 'UnpairedSR'):
+    for name in ('CompactPrior', 'KernelFlow', 'MomentumContrast', 'UnpairedSR'):
         yield network_section(name, schema.ARCH_REGISTRY.get(name))
 
 
@@ -426,11 +439,15 @@ def reference() -> str:
         '## network_k: kernel estimators\n\nThe key `type` names one of these classes; the others are its arguments.\n',
         *(network_section(*entry) for entry in networks(KernelEstimator).items()),
         '## network_g: restorers\n\nThe key `type` names one of these classes; the others are its arguments.\n',
-        *(network_section(*entry) for entry in networks(Restorer).items()),
+        *(network_section(*entry) for entry in networks(Restorer | OneShotNetwork).items()),
         '## Training\n',
         *training_sections(),
         '## Suites of `scripts/compare.py`\n\n`options/suites/<name>.yml` holds a list `option_files`. An entry is the '
-        'name of an option file, or a block:\n\n' + table(block_rows('an entry of option_files', SuiteEntry)),
+        'name of an option file, or a block:\n\n'
+        + table(block_rows('an entry of option_files', SuiteEntry))
+        + '\nThe file may also hold `quoted`, the data set or the table of the paper (`table1`, `table4`) whose '
+        'figures stand beside the measured ones, by default those of each data set, and `notes`, sentences for the '
+        'report.\n',
     ]
     return '\n'.join(parts)
 

@@ -23,11 +23,12 @@ from make_options_reference import WORDS, split_docstring
 from pydantic import BaseModel, ConfigDict, PydanticUserError, create_model
 from pydantic.json_schema import GenerateJsonSchema, JsonSchemaValue
 
+from dkp_plugin.archs.one_shot import OneShotNetwork
 from dkp_plugin.data.basicsr_options import BASICSR_DATASETS
 from dkp_plugin.engine.options import BlindSROptions
 from dkp_plugin.estimators.base import KernelEstimator
 from dkp_plugin.evaluation.checks import METRIC_DATA, MetricOptions
-from dkp_plugin.host.schema import ADDED_KEYS
+from dkp_plugin.host.schema import ADDED_KEYS, Kind
 from dkp_plugin.models.training_options import OPTIMISERS, SCHEDULERS
 from dkp_plugin.restorers.base import Restorer
 
@@ -136,7 +137,7 @@ def choice(blocks: Mapping[str, Schema], also: Iterable[str] = (), others: bool 
     }
 
 
-def networks(kind: type | tuple[type, ...], is_kind: bool = True) -> Schema:
+def networks(kind: Kind, is_kind: bool = True) -> Schema:
     """A block of a network of this package, of a kind or not of it; those of BasicSR may be named."""
     ours, stock = {}, []
     for name, network in ARCH_REGISTRY:
@@ -186,9 +187,9 @@ def definitions() -> dict[str, Schema]:
         'estimator': networks(KernelEstimator),
         'loss': choice({name: signature_schema(name, loss) for name, loss in LOSS_REGISTRY if _is_public(loss)}),
         'metrics': metrics(),
-        'network': networks((KernelEstimator, Restorer), is_kind=False),
+        'network': networks(KernelEstimator | Restorer, is_kind=False),
         'optimiser': choice({name: signature_schema(name, entry, 1) for name, entry in OPTIMISERS.items()}),
-        'restorer': networks(Restorer),
+        'restorer': networks(Restorer | OneShotNetwork),
         'scheduler': choice(schedulers, others=False),
     }
 

@@ -6,6 +6,7 @@ from typing import Literal
 
 from basicsr.utils.registry import ARCH_REGISTRY
 
+from dkp_plugin.archs.one_shot import OneShotNetwork
 from dkp_plugin.estimators.base import KernelEstimator
 from dkp_plugin.restorers.base import Restorer
 
@@ -46,7 +47,7 @@ def list_methods() -> list[Method]:
     found = [
         _describe(name, network, kind)
         for name, network in ARCH_REGISTRY
-        for kind, base in (('estimator', KernelEstimator), ('restorer', Restorer))
+        for kind, base in (('estimator', KernelEstimator), ('restorer', Restorer | OneShotNetwork))
         if issubclass(network, base)
     ]
     return sorted(found, key=lambda method: (method.kind, method.name))

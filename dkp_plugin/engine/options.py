@@ -5,6 +5,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, NonNegativeFloat, PositiveInt
 
+from dkp_plugin.archs.one_shot import OneShotNetwork
 from dkp_plugin.engine.early_stopping import METHODS, EarlyStopping
 from dkp_plugin.estimators.base import KernelEstimator
 from dkp_plugin.host.errors import OptionError, UserError
@@ -12,6 +13,7 @@ from dkp_plugin.host.schema import PART_OF_NAME, build_network
 from dkp_plugin.physics.degradation import SCALES, Degradation
 from dkp_plugin.physics.kernels import default_kernel_size
 from dkp_plugin.restorers.base import Restorer
+from dkp_plugin.restorers.one_shot_restorer import OneShot
 
 MIN_TILE = 128  # HR pixels
 ALLOW_OFF = BeforeValidator(lambda value: 'off' if value is False else value)  # YAML reads an unquoted off as false
@@ -182,7 +184,11 @@ def build_final_restorer(options: BlindSROptions) -> Restorer | None:
 
 def _build_with_weights(block: Mapping[str, Any], where: str, path: str | None, key: str, scale: int) -> Restorer:
     """Build a restorer for a scale and load the weights that the option ``key`` names."""
-    restorer = build_network(block, where, Restorer)
+    restorer = build_network(block, where, Restorer | OneShotNetwork)
+    if isinstance(restorer, OneShotNetwork):
+        if 'convention' in block:
+            raise OptionError(f'{where}: convention: not allowed here; set it in the block degradation')
+        restorer = OneShot(type(restorer), {key: value for key, value in block.items() if key != 'type'})
     if restorer.has_weights:
         try:
             restorer.load(path)

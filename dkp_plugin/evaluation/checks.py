@@ -8,9 +8,11 @@ from importlib.util import find_spec
 from typing import Any, Literal
 
 import torch
+from basicsr.models.sr_model import SRModel
 from basicsr.utils.registry import DATASET_REGISTRY, METRIC_REGISTRY, MODEL_REGISTRY
 from pydantic import BaseModel, ConfigDict, Field
 
+from dkp_plugin.evaluation.stock_network import check_stock_weights
 from dkp_plugin.host.errors import OptionError, UserError
 from dkp_plugin.host.schema import PART_OF_NAME, get_registered, nearest, parse_section
 from dkp_plugin.physics.degradation import Degradation
@@ -48,7 +50,11 @@ def check_options(opt: Mapping[str, Any]) -> Any:
     if isinstance(logger, Mapping) and logger.get('use_tb_logger') and find_spec('tensorboard') is None:
         raise OptionError('logger: use_tb_logger: True needs tensorboard: pip install tensorboard, or set it to false')
     _check_num_gpu(opt['num_gpu'])
-    return model.check_options(opt) if hasattr(model, 'check_options') else None
+    if hasattr(model, 'check_options'):
+        return model.check_options(opt)
+    if issubclass(model, SRModel) and opt.get('network_g') is not None:
+        check_stock_weights(opt)
+    return None
 
 
 def _check_num_gpu(num_gpu: Any) -> None:

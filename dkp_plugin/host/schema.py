@@ -4,6 +4,7 @@ import difflib
 import inspect
 import logging
 from collections.abc import Callable, Iterable, Mapping
+from types import UnionType
 from typing import Any, TypeVar, get_args
 
 from basicsr.utils.registry import ARCH_REGISTRY, Registry
@@ -16,6 +17,7 @@ ADDED_KEYS = frozenset({'dist', 'rank', 'world_size', 'auto_resume', 'is_train',
 ADDED_KEYS |= {'models', 'training_states', 'log', 'visualization'}
 PART_OF_NAME = r'^[^/\\]*$'  # no separators, so that results stay in their folder
 
+Kind = type | UnionType
 Section = TypeVar('Section', bound=BaseModel)
 
 
@@ -76,14 +78,14 @@ def _existing_keys(location: Iterable[str | int], value: Any) -> list[str]:
     return keys
 
 
-def get_registered(registry: Registry, options: Mapping[str, Any], where: str, kind: type = object) -> Any:
+def get_registered(registry: Registry, options: Mapping[str, Any], where: str, kind: Kind = object) -> Any:
     """Look up ``options['type']``; unlike ``Registry.get``, print nothing and suggest the nearest name.
 
     Args:
         registry: One of BasicSR's registries.
         options: A block of options with the key ``type``.
         where: Name of the block for the message.
-        kind: Required base class of the result.
+        kind: Required base class of the result, or a union of several.
 
     Raises:
         OptionError: if the type is missing, unknown or of another kind.
@@ -93,15 +95,19 @@ def get_registered(registry: Registry, options: Mapping[str, Any], where: str, k
     allowed = [name for name, entry in registry if kind is object or issubclass(entry, kind)]
     if options['type'] not in allowed and options['type'] in registry:
         raise OptionError(
-            f'{where}: type: {options["type"]} is not a {kind.__name__}; allowed: {", ".join(sorted(allowed))}'
+            f'{where}: type: {options["type"]} is not a {_kind_names(kind)}; allowed: {", ".join(sorted(allowed))}'
         )
     if options['type'] not in allowed:
         raise OptionError(f'{where}: type: {options["type"]} is unknown, {nearest(str(options["type"]), allowed)}')
     return registry.get(options['type'])
 
 
-def build_network(options: Mapping[str, Any], where: str, kind: type) -> Any:
-    """Build an estimator or a restorer as BasicSR's ``build_network`` does, with readable errors.
+def _kind_names(kind: Kind) -> str:
+    return ' or '.join(part.__name__ for part in get_args(kind) or (kind,))
+
+
+def build_network(options: Mapping[str, Any], where: str, kind: Kind) -> Any:
+    """Build a network as BasicSR's ``build_network`` does, with readable errors.
 
     A class whose option keys have changed may define a class method ``translate(options) -> (options, note)``. It
     returns the block in its current form, possibly with another ``type``, and a note that names the new form, or None
@@ -110,7 +116,7 @@ def build_network(options: Mapping[str, Any], where: str, kind: type) -> Any:
     Args:
         options: A block ``network_k`` or ``network_g``: ``type`` and constructor arguments.
         where: Name of the block for the message.
-        kind: ``KernelEstimator`` or ``Restorer``.
+        kind: Required base class, such as ``KernelEstimator``, or a union of several.
 
     Raises:
         OptionError: for an unknown type, an unknown or missing key, or a value that the constructor refuses.

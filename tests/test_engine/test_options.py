@@ -7,6 +7,7 @@ import torch
 import yaml
 from basicsr.utils.registry import ARCH_REGISTRY, METRIC_REGISTRY
 
+from dkp_plugin.archs.one_shot import OneShotNetwork
 from dkp_plugin.data.blind_sr_dataset import BlindSRDatasetOptions
 from dkp_plugin.engine.options import BlindSROptions, EarlyStoppingOptions
 from dkp_plugin.estimators.base import KernelEstimator
@@ -25,7 +26,7 @@ def test_shipped_option_file(path):
     parsed = parse_section(BlindSROptions, options | {'num_gpu': 0}, '')
     assert parsed.name == path.stem
     build_network(options['network_k'], 'network_k', KernelEstimator)
-    build_network(options['network_g'], 'network_g', Restorer)
+    build_network(options['network_g'], 'network_g', Restorer | OneShotNetwork)
     if parsed.restorer is not None:
         build_network(parsed.restorer.final, 'restorer: final', Restorer)
     for dataset in options['datasets'].values():
@@ -74,7 +75,7 @@ def test_editors_find_the_schema(path):
 
 def test_every_estimator_and_restorer_has_an_option_file():
     options = [yaml.safe_load(path.read_text()) for path in FILES]
-    for key, kind in (('network_k', KernelEstimator), ('network_g', Restorer)):
+    for key, kind in (('network_k', KernelEstimator), ('network_g', Restorer | OneShotNetwork)):
         ours = {n for n, c in ARCH_REGISTRY if issubclass(c, kind) and c.__module__.startswith('dkp_plugin')}
         assert {option[key]['type'] for option in options} == ours
 

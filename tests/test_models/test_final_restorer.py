@@ -54,7 +54,7 @@ def test_equals_that_restorer_given_the_saved_kernel(
     [
         ({}, 'restorer:final: missing'),
         ({'final': 'UsrNet'}, 'restorer: final: type: UsrNet is unknown, did you mean USRNet?'),
-        ({'final': 'DKP'}, 'restorer: final: type: DKP is not a Restorer; allowed: '),
+        ({'final': 'DKP'}, 'restorer: final: type: DKP is not a Restorer or OneShotNetwork; allowed: '),
         ({'final': 3}, 'restorer:final: 3 is not allowed: input should be a valid dictionary'),
         ({'final': 'USRNet'}, 'restorer: pretrain: missing; USRNet needs usrnet_tiny.pth or usrnet.pth from'),
         ({'final': 'ClosedForm', 'pretrain': 'a.pth'}, 'restorer: pretrain: a.pth is not allowed: ClosedForm has no'),

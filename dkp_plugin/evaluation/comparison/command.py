@@ -6,7 +6,7 @@ from argparse import Namespace
 from pathlib import Path
 
 from dkp_plugin.evaluation.comparison.compare import compare
-from dkp_plugin.evaluation.comparison.suites import option_files
+from dkp_plugin.evaluation.comparison.suites import Suite, option_files, read_suite
 from dkp_plugin.host.command import run_command
 from dkp_plugin.host.errors import OptionError
 from dkp_plugin.host.shipped_options import find_shipped
@@ -17,10 +17,21 @@ def run(arguments: Namespace) -> int:
 
     def work() -> int:
         files = [file for pattern in arguments.files for file in find_files(pattern)]
-        files = option_files(arguments.suite, files, arguments.out / 'options')
+        suite = read_suite(arguments.suite) if arguments.suite else Suite()
+        for note in suite.notes:
+            print(note, file=sys.stderr)
+        files = option_files(suite, files, arguments.out / 'options')
         if not files:
             raise OptionError('give option files or --suite')
-        failures = compare(files, arguments.out, arguments.seeds, arguments.pictures, only=arguments.only)
+        failures = compare(
+            files,
+            arguments.out,
+            arguments.seeds,
+            arguments.pictures,
+            only=arguments.only,
+            quoted=suite.quoted,
+            notes=suite.notes,
+        )
         for line in failures:
             print(f'failed: {line}', file=sys.stderr)
         print(arguments.out / 'report.html')

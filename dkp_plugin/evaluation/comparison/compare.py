@@ -19,6 +19,8 @@ def compare(
     num_pictures: int = 5,
     start: Callable[[Run], str | None] = run_test,
     only: Sequence[str] = (),
+    quoted: str | None = None,
+    notes: Sequence[str] = (),
 ) -> list[str]:
     """Compare option files.
 
@@ -29,6 +31,8 @@ def compare(
         num_pictures: Number of images of each data set in the report.
         start: Runs an option file; returns None or the reason of a failure.
         only: Names of the data sets to compare; empty: all available ones.
+        quoted: Data set or table of the paper whose figures stand beside the measured ones; None: each data set's own.
+        notes: Sentences for the report.
 
     Returns:
         Failures, one line each; the report contains the other results.
@@ -46,11 +50,11 @@ def compare(
     check_same_protocol(runs)
     out.mkdir(parents=True, exist_ok=True)
     results = [obtain(result, start) for result in results]
-    tables = make_tables(results)
+    tables = make_tables(results, quoted)
     methods = {result.run.method: result.run.options for result in results if result.data_sets}
     complexities = {method: measure_complexity(options) for method, options in methods.items()}
     for table in tables:
         for row in table.rows:
             row.complexity = complexities.get(row.method, Complexity())
-    write_comparison(out, results, tables, num_pictures)
+    write_comparison(out, results, tables, num_pictures, notes)
     return failures(results)

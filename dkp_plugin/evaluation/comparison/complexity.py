@@ -12,7 +12,7 @@ from torch.nn.modules.module import register_module_forward_hook, register_modul
 
 from dkp_plugin.engine.restoration import Restoration
 from dkp_plugin.estimators.base import KernelEstimator
-from dkp_plugin.evaluation.comparison.stock_models import build_stock_network
+from dkp_plugin.evaluation.stock_network import build_stock_network
 from dkp_plugin.host.errors import UserError
 from dkp_plugin.restorers.base import Restorer
 

@@ -10,7 +10,6 @@ from typing import Any
 from dkp_plugin.evaluation.comparison.charts import HEIGHT, WIDTH, make_charts, read_progress
 from dkp_plugin.evaluation.comparison.complexity import FLOPS_NOTE, Complexity
 from dkp_plugin.evaluation.comparison.pictures import gallery
-from dkp_plugin.evaluation.comparison.published import published_note
 from dkp_plugin.evaluation.comparison.results import Result
 from dkp_plugin.evaluation.comparison.table import (
     MEMORY,
@@ -76,7 +75,9 @@ def _merged_protocol(results: Sequence[Result]) -> dict[str, Any]:
     return protocol({name: metric for result in results for name, metric in result.run.metrics.items()})
 
 
-def write_comparison(out: Path, results: Sequence[Result], tables: Sequence[Table], num_pictures: int) -> None:
+def write_comparison(
+    out: Path, results: Sequence[Result], tables: Sequence[Table], num_pictures: int, notes: Sequence[str] = ()
+) -> None:
     """Write ``report.html``, ``report.md``, ``report.json`` and ``report.csv``, each atomically.
 
     Args:
@@ -84,11 +85,12 @@ def write_comparison(out: Path, results: Sequence[Result], tables: Sequence[Tabl
         results: Results of each run.
         tables: Tables of the same results.
         num_pictures: Number of images shown for each data set.
+        notes: Sentences for the report.
     """
-    write_json(out / 'report.json', report_content(results, tables))
+    write_json(out / 'report.json', report_content(results, tables) | {'notes': list(notes)})
     write_bytes(out / 'report.csv', render_csv(tables).encode(errors='backslashreplace'))
-    write_bytes(out / 'report.md', render_markdown(results, tables).encode(errors='backslashreplace'))
-    write_bytes(out / 'report.html', render_html(results, tables, num_pictures))
+    write_bytes(out / 'report.md', render_markdown(results, tables, notes).encode(errors='backslashreplace'))
+    write_bytes(out / 'report.html', render_html(results, tables, num_pictures, notes))
 
 
 def failures(results: Sequence[Result]) -> list[str]:
@@ -106,7 +108,7 @@ def report_content(results: Sequence[Result], tables: Sequence[Table]) -> dict[s
                 'num_images': len(table.data_set.images),
                 'rows': [_row_content(row) for row in table.rows],
                 'progress': read_progress(table),
-                'published': {'note': published_note(), 'figures': table.published} if table.published else None,
+                'published': {'note': table.published_note, 'figures': table.published} if table.published else None,
             }
             for table in tables
         ],
@@ -145,10 +147,10 @@ def render_csv(tables: Sequence[Table]) -> str:
     return buffer.getvalue()
 
 
-def render_markdown(results: Sequence[Result], tables: Sequence[Table]) -> str:
+def render_markdown(results: Sequence[Result], tables: Sequence[Table], notes: Sequence[str] = ()) -> str:
     """The tables of means, then those of images."""
     lines = ['# Comparison', '', f'Protocol: {describe_protocol(results)}.']
-    lines += ['', *(f'- failed: {_escape(line)}' for line in failures(results))]
+    lines += ['', *(f'- failed: {_escape(line)}' for line in failures(results)), *(f'- {_escape(n)}' for n in notes)]
     for table in tables:
         lines += ['', f'## {_escape(table.data_set.label)}', '', *_means_in_markdown(table)]
         lines += ['', '### Images', '', *_images_in_markdown(table)]
@@ -175,7 +177,7 @@ def _means_in_markdown(table: Table) -> list[str]:
     if any(row.is_oracle for row in table.rows):
         lines += ['', f'- {ORACLE_NOTE}']
     if table.published:
-        lines += ['', f'- {published_note()}']
+        lines += ['', f'- {table.published_note}']
     return lines
 
 
@@ -207,7 +209,9 @@ def _escape(text: str) -> str:
     return text.replace('\\', '\\\\').replace('|', '\\|').replace('<', '&lt;').replace('\n', ' ')
 
 
-def render_html(results: Sequence[Result], tables: Sequence[Table], num_pictures: int) -> bytes:
+def render_html(
+    results: Sequence[Result], tables: Sequence[Table], num_pictures: int, notes: Sequence[str] = ()
+) -> bytes:
     """The report as one self-contained page."""
     images = [
         sorted(image_rows([table]), key=lambda row, table=table: table.data_set.images.index(row['image']))
@@ -223,7 +227,7 @@ def render_html(results: Sequence[Result], tables: Sequence[Table], num_pictures
         'shown': ('psnr', 'ssim', 'kernel_psnr'),
         'oracle_note': ORACLE_NOTE,
         'flops_note': FLOPS_NOTE,
-        'published_note': published_note(),
+        'notes': notes,
         'versions': sorted({f'{name} {version}' for result in results for name, version in result.versions.items()}),
         'curve_size': (CURVE_WIDTH, CURVE_HEIGHT),
         'chart_size': (WIDTH, HEIGHT),

@@ -14,16 +14,17 @@ def _content() -> dict[str, Any]:
     return yaml.safe_load(PUBLISHED_FILE.read_text(encoding='utf-8'))
 
 
-def published_note() -> str:
-    """Note for all quoted values."""
-    return _content()['note']
+def published_note(name: str) -> str:
+    """Note for the quoted values of a data set or of a table of the paper, such as ``table1``."""
+    content = _content()
+    return f'{content["note"]}; {content["tables"].get(name, f"Table 2, {name}")}'
 
 
 def published_figures(data_set: str, family: str | None, scale: int) -> dict[str, dict[str, float | None]]:
     """Values from the paper's tables for a data set.
 
     Args:
-        data_set: Name, such as Set5.
+        data_set: Name, such as Set5, or a table of the paper: ``table1`` or ``table4``.
         family: Kernel family, gaussian or motion; None if unknown.
         scale: Scale factor; the tables are for scale 4.
 

@@ -4,20 +4,16 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from basicsr.utils.registry import ARCH_REGISTRY
-from torch import nn
 from torch.utils.data import Dataset
 
-from dkp_plugin.estimators.base import KernelEstimator
 from dkp_plugin.evaluation.checks import check_metrics
 from dkp_plugin.evaluation.evaluate import evaluate, metric_data, required_arguments
 from dkp_plugin.evaluation.provenance import Provenance
 from dkp_plugin.evaluation.records import Records
 from dkp_plugin.evaluation.stock import load_item
+from dkp_plugin.evaluation.stock_network import build_stock_network, check_stock_weights
 from dkp_plugin.host.errors import ImageError, OptionError, UserError
-from dkp_plugin.host.schema import get_registered
 from dkp_plugin.io.images import decode_image
-from dkp_plugin.restorers.base import Restorer
 
 
 def check_stock_model(opt: Mapping[str, Any]) -> None:
@@ -33,9 +29,7 @@ def check_stock_model(opt: Mapping[str, Any]) -> None:
         if opt.get(key) is None:
             raise OptionError(f'{key}: missing')
     build_stock_network(opt['network_g'])
-    weights = opt['path'].get('pretrain_network_g')
-    if weights is not None and not Path(weights).is_file():
-        raise OptionError(f'path: pretrain_network_g: {weights} does not exist')
+    check_stock_weights(opt)
     if not opt['val']['save_img']:
         raise OptionError(
             f'val: save_img: {opt["val"]["save_img"]} is not allowed in a comparison, which measures the saved images '
@@ -50,23 +44,6 @@ def check_stock_model(opt: Mapping[str, Any]) -> None:
                 f'val: metrics: {name}: {metric["type"]} needs {", ".join(missing)}, which {opt["model_type"]} does '
                 'not have'
             )
-
-
-def build_stock_network(block: Any) -> nn.Module:
-    """Build a network from the block ``network_g``.
-
-    Raises:
-        OptionError: for a block without a type, an unknown type, one of ours, or arguments that do not fit.
-    """
-    if not isinstance(block, Mapping):
-        raise OptionError(f'network_g: {block!r} is not a block of options')
-    constructor = get_registered(ARCH_REGISTRY, block, 'network_g')
-    if issubclass(constructor, KernelEstimator | Restorer):
-        raise OptionError(f'network_g: type: {block["type"]} needs model_type: BlindSRModel')
-    try:
-        return constructor(**{key: value for key, value in block.items() if key != 'type'})
-    except Exception as error:  # a constructor may raise anything
-        raise OptionError(f'network_g: {type(error).__name__}: {error}') from None
 
 
 def measure_saved_images(records: Records, dataset: Dataset, scale: int, suffix: str) -> None:

@@ -22,19 +22,36 @@ class SuiteEntry(BaseModel):
     """An option file, either unchanged or once for each of its variants.
 
     ``only`` names the data sets to run; empty: all. ``variants`` maps the name of a variant to changes of the
-    option file; see :func:`merge_options`.
+    option file; see :func:`merge_options`. ``needs`` names files, such as weights that cannot be shipped, without which
+    the entry is left out.
     """
 
     model_config = ConfigDict(extra='forbid')
     file: Path
     only: list[str] = []
     variants: dict[VariantName, dict[str, Any] | None] = {}
+    needs: list[Path] = []
 
 
-def read_suite(name: str) -> list[SuiteEntry]:
-    """Read ``options/suites/<name>.yml``, here or in the package.
+class Suite(BaseModel):
+    """A suite: ``options/suites/<name>.yml``.
 
-    It holds a list ``option_files`` of file names and of blocks of a :class:`SuiteEntry`.
+    ``option_files`` lists names of option files and blocks of a :class:`SuiteEntry`. ``quoted`` says which published
+    figures stand beside the measured ones, a data set or a table of the paper, such as ``table1``; None: those of each
+    data set. ``notes`` are sentences for the report.
+    """
+
+    model_config = ConfigDict(extra='forbid')
+    option_files: list[SuiteEntry] = []
+    quoted: str | None = None
+    notes: list[str] = []
+
+
+def read_suite(name: str) -> Suite:
+    """Read ``options/suites/<name>.yml``, here or in the package; each entry that lacks a file it needs becomes a note.
+
+    Args:
+        name: Of the file in ``options/suites``, without its suffix.
 
     Raises:
         OptionError: if the suite does not exist or is malformed.
@@ -45,15 +62,21 @@ def read_suite(name: str) -> list[SuiteEntry]:
         folders = (SUITES_FOLDER, options_folder() / 'suites')
         suites = ', '.join(sorted({file.stem for folder in folders for file in folder.glob('*.yml')}))
         raise OptionError(f'--suite: {name} is not one of {suites}')
-    suite = read_option_file(path)
-    entries = suite.options.get('option_files') if len(suite.options) == 1 else None
+    content = read_option_file(path)
+    entries = content.options.get('option_files')
     if not (isinstance(entries, list) and entries and all(isinstance(entry, str | dict) for entry in entries)):
-        raise OptionError(f'{path}: not a list of option files under the one key option_files')
-    with suite.naming_places():
-        return [
+        raise OptionError(f'{path}: option_files: not a list of option files')
+    with content.naming_places():
+        entries = [
             parse_section(SuiteEntry, {'file': entry} if isinstance(entry, str) else entry, f'option_files: {index}')
             for index, entry in enumerate(entries)
         ]
+        suite = parse_section(Suite, content.options | {'option_files': []}, '')
+    missing = [(entry, file) for entry in entries for file in entry.needs if not file.is_file()]
+    notes = [f'{entry.file.stem}: not run, because {file} is missing' for entry, file in missing]
+    left_out = [entry for entry, _ in missing]
+    kept = [entry for entry in entries if entry not in left_out]
+    return suite.model_copy(update={'option_files': kept, 'notes': [*suite.notes, *dict.fromkeys(notes)]})
 
 
 def merge_options(options: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
@@ -74,11 +97,11 @@ def merge_options(options: Mapping[str, Any], changes: Mapping[str, Any]) -> dic
     return merged
 
 
-def expand_suite(suite: Sequence[SuiteEntry], folder: Path) -> list[Path]:
+def expand_suite(entries: Sequence[SuiteEntry], folder: Path) -> list[Path]:
     """Write an option file for each variant.
 
     Args:
-        suite: The suite.
+        entries: Of the suite.
         folder: Where they go, as ``<name>.yml``. The ``name`` of a variant is ``<name of the option file>_<variant>``;
             an option file with a selection of its data sets keeps its name.
 
@@ -89,7 +112,7 @@ def expand_suite(suite: Sequence[SuiteEntry], folder: Path) -> list[Path]:
         OptionError: if an option file cannot be used.
     """
     files = []
-    for entry in suite:
+    for entry in entries:
         file = find_option_file(entry.file, 'test')
         if not (entry.variants or entry.only):
             files.append(file)
@@ -107,7 +130,6 @@ def expand_suite(suite: Sequence[SuiteEntry], folder: Path) -> list[Path]:
     return files
 
 
-def option_files(suite: str | None, files: Sequence[Path], folder: Path) -> list[Path]:
-    """The option files of a suite, if given, and further ones, without duplicates; see :func:`expand_suite`."""
-    of_suite = expand_suite(read_suite(suite), folder) if suite else []
-    return list(dict.fromkeys([*of_suite, *files]))
+def option_files(suite: Suite, files: Sequence[Path], folder: Path) -> list[Path]:
+    """The option files of a suite and further ones, without duplicates; see :func:`expand_suite`."""
+    return list(dict.fromkeys([*expand_suite(suite.option_files, folder), *files]))

@@ -8,7 +8,7 @@ from typing import Any
 
 from dkp_plugin.evaluation.comparison.baseline import bicubic_result
 from dkp_plugin.evaluation.comparison.complexity import Complexity
-from dkp_plugin.evaluation.comparison.published import published_figures
+from dkp_plugin.evaluation.comparison.published import published_figures, published_note
 from dkp_plugin.evaluation.comparison.results import Result
 from dkp_plugin.evaluation.comparison.runs import DataSet
 
@@ -63,12 +63,19 @@ class Table:
         results: The runs on it, each with its name of the data set.
         rows: One for each method.
         published: Quoted figures, by method; see :func:`~dkp_plugin.evaluation.comparison.published.published_figures`.
+        published_for: What they belong to, a data set or a table of the paper.
     """
 
     data_set: DataSet
     results: list[tuple[Result, str]]
     rows: list[Row]
     published: dict[str, dict[str, float | None]]
+    published_for: str = ''
+
+    @property
+    def published_note(self) -> str:
+        """Note for the quoted figures."""
+        return published_note(self.published_for)
 
     @property
     def columns(self) -> list[str]:
@@ -84,11 +91,12 @@ def ordered_columns(names: Iterable[str]) -> list[str]:
     ]
 
 
-def make_tables(results: Sequence[Result]) -> list[Table]:
+def make_tables(results: Sequence[Result], quoted: str | None = None) -> list[Table]:
     """Group results on the same data, in the order of the runs; the last row is bicubic enlargement.
 
     Args:
         results: Results of each run.
+        quoted: Data set or table of the paper whose figures stand beside the measured ones; None: each data set's own.
     """
     groups: dict[str, tuple[DataSet, list[tuple[Result, str]]]] = {}
     for result in results:
@@ -107,8 +115,8 @@ def make_tables(results: Sequence[Result]) -> list[Table]:
             by_method.setdefault(result.run.method, []).append((result, name))
         rows = [make_row(method, seeds) for method, seeds in by_method.items()]
         mark_best(rows, len(data_set.images), lower_is_better(results))
-        published = published_figures(data_set.name, data_set.family, data_set.scale)
-        tables.append(Table(data_set, members, rows, published))
+        published = published_figures(quoted or data_set.name, data_set.family, data_set.scale)
+        tables.append(Table(data_set, members, rows, published, quoted or data_set.name))
     return tables
 
 

@@ -1,5 +1,6 @@
 import csv
 import io
+import json
 import math
 import re
 import sys
@@ -154,6 +155,14 @@ def test_published_figures_are_marked_as_quoted(workshop, never):
     assert '| Diff-DKP (quoted) |  |  |  | 28.74 | – |' in text and 'quoted from the DKP paper' in text
     assert 'other random kernels' in Path('out/report.html').read_text()
     assert workshop.report()['tables'][0]['published']['figures']['Diff-DKP'] == {'psnr': 28.74, 'ssim': 0.8313}
+
+    # a suite may choose other figures, and say what is not there
+    note = 'DiffBIR is only quoted.'
+    compare([Path('one.yml')], Path('chosen'), start=never, quoted='Set14', notes=[note])
+    text, page = (Path('chosen', name).read_text() for name in ('report.md', 'report.html'))
+    assert '| Diff-DKP (quoted) |  |  |  | 26.03 | – |' in text and 'Table 2, Set14' in text
+    assert f'- {note}' in text.splitlines() and f'<li>{note}</li>' in page and 'Table 2, Set14' in page
+    assert json.loads(Path('chosen/report.json').read_text())['notes'] == [note]
 
 
 def test_missing_template_engine_is_reported_before_any_run(workshop, never, monkeypatch):

@@ -120,7 +120,7 @@ def test_mistakes_in_stock_files_are_one_line_with_their_place(workshop, changes
 
 def test_rrdbnet_is_accepted_in_a_stock_file_and_named_in_ours(workshop):
     network = {'type': 'RRDBNet', 'num_in_ch': 3, 'num_out_ch': 3, 'scale': 2, 'num_feat': 4, 'num_block': 1}
-    options = stock_options(workshop) | {'network_g': network}
+    options = stock_options(workshop) | {'network_g': network, 'path': {}}
     assert [data_set.name for data_set in check_run(read_runs([workshop.write_options(options)])[0])] == ['Tiny']
     with pytest.raises(OptionError, match=re.escape('network_g: type: RRDBNet is not a Restorer')):
         check_run(read_runs([workshop.write_options(workshop.options() | {'network_g': network})])[0])

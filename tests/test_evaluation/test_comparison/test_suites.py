@@ -5,9 +5,18 @@ import pytest
 import torch
 import yaml
 
+from dkp_plugin.archs.dasr_arch import DASR
+from dkp_plugin.archs.dcls_arch import DCLS
 from dkp_plugin.evaluation.comparison.results import check_same_protocol
 from dkp_plugin.evaluation.comparison.runs import check_run, read_runs
-from dkp_plugin.evaluation.comparison.suites import SUITES_FOLDER, expand_suite, merge_options, option_files, read_suite
+from dkp_plugin.evaluation.comparison.suites import (
+    SUITES_FOLDER,
+    Suite,
+    expand_suite,
+    merge_options,
+    option_files,
+    read_suite,
+)
 from dkp_plugin.host.errors import OptionError
 from dkp_plugin.io.images import write_image
 from dkp_plugin.io.kernel_files import write_kernel
@@ -44,7 +53,7 @@ def test_variants_become_option_files(workshop):
         '  - file: one.yml\n'
         '    variants: {plain: , delta: {network_k: {source: delta}, alternation: {averaging: 0.5}}}\n'
     )
-    files = option_files('small', [Path('two.yml'), Path('three.yml')], Path('out/options'))
+    files = option_files(read_suite('small'), [Path('two.yml'), Path('three.yml')], Path('out/options'))
     assert files == [Path(name) for name in ('two.yml', 'out/options/one_plain.yml', 'out/options/one_delta.yml')] + [
         Path('three.yml')
     ]
@@ -56,7 +65,7 @@ def test_variants_become_option_files(workshop):
         'alternation': {'averaging': 0.5},
     }
     assert [run.name for run in read_runs(files[1:3])] == ['one_plain', 'one_delta']
-    assert option_files(None, [Path('a.yml')] * 2, Path('out')) == [Path('a.yml')]
+    assert option_files(Suite(), [Path('a.yml')] * 2, Path('out')) == [Path('a.yml')]
 
 
 def test_a_suite_chooses_data_sets(workshop):
@@ -68,23 +77,24 @@ def test_a_suite_chooses_data_sets(workshop):
         '  - {file: one.yml, only: [Tiny, test_3]}\n'
         '  - {file: one.yml, only: [Tiny], variants: {delta: {network_k: {source: delta}}}}\n'
     )
-    files = option_files('small', [], Path('out'))
+    files = option_files(read_suite('small'), [], Path('out'))
     assert files == [Path('out/one.yml'), Path('out/one_delta.yml')]
     all_methods, delta = (yaml.safe_load(file.read_text()) for file in files)
     assert list(all_methods['datasets']) == ['test_1', 'test_3'] and all_methods['name'] == 'one'
     assert list(delta['datasets']) == ['test_1'] and delta['name'] == 'one_delta'
     write_suite('option_files: [{file: one.yml, only: [Tyni]}]')
     with pytest.raises(OptionError, match=r'one\.yml: --only Tyni: no data set of this name, allowed: Tiny, '):
-        option_files('small', [], Path('out'))
+        option_files(read_suite('small'), [], Path('out'))
 
 
 @pytest.mark.parametrize(
     ('text', 'message'),
     [
-        ('option_files: one.yml', 'small.yml: not a list of option files under the one key option_files'),
+        ('option_files: one.yml', r'small\.yml: option_files: not a list of option files'),
         ('option_files: []', 'not a list of option files'),
         ('option_files: [3]', 'not a list of option files'),
         ('files: [one.yml]', 'not a list of option files'),
+        ('option_files: [one.yml]\nquotes: Set5', 'small.yml:2: quotes: unknown key, did you mean quoted?'),
         ('- one.yml', 'small.yml: not a BasicSR option file: it holds no keys'),
         ('option_files: [', r'^options.suites.small.yml:1: .*$'),
         ('option_files: [{file: one.yml, variants: {a/b: }}]', 'option_files: 0: .*a/b.*is not allowed: string should'),
@@ -110,7 +120,23 @@ def test_a_suite_that_is_not_there(workshop):
         read_suite('small')
     with pytest.raises(OptionError, match=r'a.yml: No such file'):
         write_suite('option_files: [{file: a.yml, variants: {x: }}]')
-        expand_suite(read_suite('small'), Path('out'))
+        expand_suite(read_suite('small').option_files, Path('out'))
+
+
+def test_entries_without_their_files_are_left_out_and_noted(workshop):
+    workshop.write_options(workshop.options('one'))
+    write_suite(
+        'quoted: Set5\n'
+        'notes: [A sentence.]\n'
+        'option_files:\n'
+        '  - one.yml\n'
+        '  - {file: one.yml, needs: [net.pth], variants: {a: , b: }}\n'
+    )
+    suite = read_suite('small')
+    assert [entry.file.name for entry in suite.option_files] == ['one.yml'] and suite.quoted == 'Set5'
+    assert suite.notes == ['A sentence.', 'one: not run, because net.pth is missing']
+    Path('net.pth').touch()
+    assert len(option_files(read_suite('small'), [], Path('out'))) == 3
 
 
 @pytest.fixture(scope='module')
@@ -118,6 +144,12 @@ def benchmarks(tmp_path_factory):
     """A folder with the option files and one tiny image for every data set that they name."""
     folder = tmp_path_factory.mktemp('benchmarks')
     (folder / 'options').symlink_to(ROOT / 'options')
+    pretrained = folder / 'experiments/pretrained_models'  # what some entries of suites need
+    pretrained.mkdir(parents=True)
+    dasr = DASR(4, num_feat=4, num_group=1, num_block=1, reduction=2, num_feat_encoder=2)
+    dcls = DCLS(4, num_feat=16, num_group=1, num_block=1, num_code=4)
+    torch.save(dasr.state_dict(), pretrained / 'DASR_x4_aniso.pt')
+    torch.save(dcls.state_dict(), pretrained / 'DCLSx4_setting2.pth')
     for path in (ROOT / 'options/test').glob('*.yml'):
         options = yaml.safe_load(path.read_text())
         for dataset in options['datasets'].values():
@@ -135,11 +167,13 @@ def benchmarks(tmp_path_factory):
 def test_suites_that_come_along_can_be_run(path, benchmarks, monkeypatch):
     """Everything up to the first run of ``scripts/compare.py --suite``."""
     monkeypatch.chdir(benchmarks)
-    runs = read_runs(option_files(path.stem, [], Path('out')))
-    entries = read_suite(path.stem)
+    suite = read_suite(path.stem)
+    entries = suite.option_files
+    runs = read_runs(option_files(suite, [], Path('out')))
     assert len(runs) == sum(len(entry.variants) or 1 for entry in entries)
     names = {run.method: [data_set.name for data_set in check_run(run)] for run in runs}
     for entry in entries:
-        if entry.only:
-            assert all(names[f'{entry.file.stem}_{variant}'] == entry.only for variant in entry.variants)
+        for variant, changes in entry.variants.items():
+            if entry.only and 'datasets' not in (changes or {}):
+                assert names[f'{entry.file.stem}_{variant}'] == entry.only
     check_same_protocol(runs)
