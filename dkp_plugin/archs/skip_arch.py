@@ -41,10 +41,10 @@ class ZeroBatchNorm2d(nn.BatchNorm2d):
 
 
 class DotProductNonLocalBlock(nn.Module):
-    """Dot-product non-local block with a residual connection (Wang et al., CVPR 2018, section 3.2); it starts as identity.
+    """Dot-product non-local block (Wang et al., CVPR 2018, section 3.2) with a residual connection.
 
-    ``z = x + BN(W y)``, ``y_i = 1/N sum_j (theta_i^T phi_j) g_j``. The sum over j takes maxima of phi and g over 2x2
-    pixels; N is their number.
+    ``z = x + BN(W y)``, ``y_i = 1/N sum_j (theta_i^T phi_j) g_j``, where j runs over the N maxima of phi and g over 2x2
+    pixels. The batch normalisation starts at weight 0 and bias 0, so that the block starts as the identity.
 
     Args:
         num_feat: Channels C of input and output; the embeddings theta, phi and g have C / 2.
@@ -60,7 +60,7 @@ class DotProductNonLocalBlock(nn.Module):
         """Map (B, C, H, W), H and W at least 2, to the same shape; time and memory grow linearly with H W."""
         theta = self.theta(x)
         phi, g = F.max_pool2d(self.phi_g(x), 2).flatten(2).chunk(2, dim=1)
-        # without a softmax the products associate: theta^T phi, one value per pair of pixels, is never computed
+        # Without a softmax the products associate: theta^T phi, one value per pair of pixels, is never computed.
         pairs = g @ (phi / phi.shape[-1]).transpose(1, 2)
         return x + self.project((pairs @ theta.flatten(2)).unflatten(2, x.shape[-2:]))
 

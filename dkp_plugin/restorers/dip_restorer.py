@@ -15,7 +15,6 @@ from dkp_plugin.physics.data_loss import SsimPadding, data_loss
 from dkp_plugin.physics.degradation import Degradation
 from dkp_plugin.restorers.base import Restorer
 
-
 PriorDirections = Literal[2, 4]
 
 
