@@ -85,8 +85,7 @@ class DKP(KernelEstimator):
         ssim_iters: Calls of ``step`` that use 1 - SSIM as the residual; later calls use the mean squared error. Set it
             to the restorer's own ``ssim_iters``: an image fitted by SSIM has errors of contrast, and the mean squared
             error would make the kernel explain them.
-        ssim_padding: Border of SSIM, ``none`` or ``zeros``; see :func:`~dkp_plugin.physics.data_loss.data_loss`. Set it
-            to the restorer's own.
+        ssim_padding: ``none`` or ``zeros``, see ``DIP``. Set it to the restorer's own.
 
     Raises:
         ValueError: for a name that is not allowed, for a range that is wrong or of another family, and for a kernel

@@ -42,8 +42,7 @@ class FKP(ResidualDescent):
         freeze_iters: Calls of ``step`` before the kernel starts to move, so that the image takes shape first.
         ssim_iters: Calls of ``step`` that use 1 - SSIM as the residual; later calls use the mean squared error. Set it
             to the restorer's own ``ssim_iters``.
-        ssim_padding: Border of SSIM, ``none`` or ``zeros``; see :func:`~dkp_plugin.physics.data_loss.data_loss`. Set it
-            to the restorer's own.
+        ssim_padding: ``none`` or ``zeros``, see ``DIP``. Set it to the restorer's own.
 
     Raises:
         ValueError: for a kernel family without weights.

@@ -19,8 +19,7 @@ class Softmax(ResidualDescent):
         lr: Learning rate of Adam.
         ssim_iters: Calls of ``step`` that use 1 - SSIM as the residual; later calls use the mean squared error. Set it
             to the restorer's own ``ssim_iters``.
-        ssim_padding: Border of SSIM, ``none`` or ``zeros``; see :func:`~dkp_plugin.physics.data_loss.data_loss`. Set it
-            to the restorer's own.
+        ssim_padding: ``none`` or ``zeros``, see ``DIP``. Set it to the restorer's own.
     """
 
     def __init__(

@@ -51,16 +51,17 @@ class DIP(Restorer):
         num_skip: Channels of the skip branches.
         num_scales: Number of scales, each at half the resolution of the one before.
         non_local_scales: Scales with a non-local block, counted from 1.
-        non_local: Form of the non-local blocks, ``softmax`` or ``dot_product`` (the released program); see
-            :class:`~dkp_plugin.archs.skip_arch.SkipNet`.
+        non_local: ``softmax``: the non-local blocks are softmax attention and start at random. ``dot_product``: they
+            have no softmax and start as the identity, as in the released program.
         lr: Learning rate of Adam.
         ssim_iters: Steps with the loss 1 - SSIM; later steps use the mean squared error.
-        ssim_padding: Border of SSIM, ``none`` or ``zeros`` (the released program); see
-            :func:`~dkp_plugin.physics.data_loss.data_loss`.
-        prior_weight: Weight of the hyper-Laplacian gradient prior, a sum over the directions of means over the HR
-            values. The released program weighs the sum over all HR values by 1e-3 * 0.2 and divides it by the number
-            C h w of LR values: 2e-4 times the square of the scale here, which is 3.2e-3 at x4.
-        prior_directions: 2, or 4 with the diagonals (the released program); see :func:`hyper_laplacian`.
+        ssim_padding: ``none``: SSIM ignores a frame of 5 LR pixels, where its window leaves the image. ``zeros``: the
+            window may leave the image, which continues with zeros, as in the released program.
+        prior_weight: Weight of the hyper-Laplacian gradient prior: of the sum over the directions of |gradient|^0.67,
+            averaged over the HR values. The released program weighs the sum over the HR values, divided by the number
+            of LR values, by 1e-3 * 0.2. Here, that is 2e-4 times the square of the scale: 3.2e-3 at x4.
+        prior_directions: 2: differences from the pixels above and to the left. 4: also from those above left and below
+            left, with a mirrored border, as in the released program.
         precision: ``float32``, ``bf16`` for the hidden layers, or ``auto``: bf16 if the hardware supports it.
     """
 
