@@ -11,7 +11,7 @@ Notation: y is the LR image ``lq``, x the current HR estimate, k_phi the kernel 
 """
 
 from collections.abc import Mapping
-from typing import Any, get_args
+from typing import Any, Literal, get_args
 
 import torch
 from basicsr.utils.registry import ARCH_REGISTRY
@@ -22,7 +22,7 @@ from dkp_plugin.estimators.base import KernelEstimator
 from dkp_plugin.estimators.kernel_network import KernelNetwork, warm_up
 from dkp_plugin.estimators.random_kernels import Family, RandomKernelOptions, Sampler, Weighting
 from dkp_plugin.estimators.residual_descent import descend
-from dkp_plugin.physics.data_loss import data_loss
+from dkp_plugin.physics.data_loss import SsimPadding, data_loss
 from dkp_plugin.physics.degradation import Degradation
 from dkp_plugin.physics.kernels import centre_of_mass
 
@@ -50,8 +50,8 @@ class DKP(KernelEstimator):
 
     Random kernels are weighted by how well they explain the LR image (RKS). The kernel network steps towards their
     weighted mean every ``rks_interval`` calls of :meth:`step`. In between it descends the LR residual of its own kernel
-    (PKE), one step every ``residual_interval`` calls, with the gradients accumulated over them. For ``Diffusion`` use
-    ``EvidenceDKP``.
+    (PKE), one step every ``residual_interval`` calls, with the gradients accumulated over them. Gradients that are left
+    at the end of a round are dropped. For ``Diffusion`` use ``EvidenceDKP``.
 
     Args:
         num_samples: Number L of random kernels.
@@ -79,9 +79,13 @@ class DKP(KernelEstimator):
             0, as in the paper, leaves kernels 0.2 to 0.4 pixels off.
         rks_interval: Calls of ``step`` per RKS step.
         residual_interval: Calls of ``step`` per step on the residual.
+        residual_count: ``round``: the interval starts anew with every round, which gives one step in a round of 5 calls
+            with the interval 3. ``run``: it counts all calls, as in the released program, which gives 5 steps in 3
+            rounds.
         ssim_iters: Calls of ``step`` that use 1 - SSIM as the residual; later calls use the mean squared error. Set it
             to the restorer's own ``ssim_iters``: an image fitted by SSIM has errors of contrast, and the mean squared
             error would make the kernel explain them.
+        ssim_padding: ``none`` or ``zeros``, see ``DIP``. Set it to the restorer's own.
 
     Raises:
         ValueError: for a name that is not allowed, for a range that is wrong or of another family, and for a kernel
@@ -110,7 +114,9 @@ class DKP(KernelEstimator):
         centre_weight: NonNegativeFloat = 0.03,
         rks_interval: PositiveInt = 5,
         residual_interval: PositiveInt = 3,
+        residual_count: Literal['round', 'run'] = 'round',
         ssim_iters: NonNegativeInt = 400,
+        ssim_padding: SsimPadding = 'none',
     ) -> None:
         super().__init__()
         self.rks = RandomKernelOptions(
@@ -128,7 +134,9 @@ class DKP(KernelEstimator):
         self.rks.check_moves(pke_weight)
         self.num_layers, self.num_units, self.lr, self.warmup_iters = num_layers, num_units, lr, warmup_iters
         self.pke_weight, self.centre_weight = pke_weight, centre_weight
-        self.rks_interval, self.residual_interval, self.ssim_iters = rks_interval, residual_interval, ssim_iters
+        self.rks_interval, self.residual_interval = rks_interval, residual_interval
+        self.residual_count = residual_count
+        self.ssim_iters, self.ssim_padding = ssim_iters, ssim_padding
 
     @classmethod
     def translate(cls, options: Mapping[str, Any]) -> tuple[Mapping[str, Any], str | None]:
@@ -171,7 +179,8 @@ class DKP(KernelEstimator):
 
         # 2. PKE: add up grad ||y - A(x, k_phi)||^2, with 1 - SSIM in place of the square at first
         kernel = self.network.kernel()
-        residual = data_loss(self.degradation.A(x, kernel), self.lq, use_ssim=self.iteration < self.ssim_iters)
+        y = self.degradation.A(x, kernel)
+        residual = data_loss(y, self.lq, self.iteration < self.ssim_iters, self.ssim_padding)
         losses['l_k_residual'] = residual.detach()
 
         # 3. beyond the paper: hold the centre of mass of k_phi, sum_i i k_phi[i], where the convention has it
@@ -179,7 +188,8 @@ class DKP(KernelEstimator):
         (self.pke_weight * residual + self.centre_weight * off_centre).backward()
 
         # 4. phi <- phi - gamma (sum of the gradients of 2 and 3)
-        if (position_in_round + 1) % self.residual_interval == 0:
+        count = self.iteration if self.residual_count == 'run' else position_in_round
+        if (count + 1) % self.residual_interval == 0:
             self.optimizer.step()
             self.optimizer.zero_grad()
         self.iteration += 1

@@ -9,6 +9,7 @@ from torch import Tensor
 
 from dkp_plugin.estimators.kernel_network import KernelNetwork
 from dkp_plugin.estimators.residual_descent import ResidualDescent
+from dkp_plugin.physics.data_loss import SsimPadding
 
 
 @ARCH_REGISTRY.register()
@@ -21,6 +22,7 @@ class DoubleDIP(ResidualDescent):
         lr: Learning rate of Adam.
         ssim_iters: Calls of ``step`` that use 1 - SSIM as the residual; later calls use the mean squared error. Set it
             to the restorer's own ``ssim_iters``.
+        ssim_padding: ``none`` or ``zeros``, see ``DIP``. Set it to the restorer's own.
     """
 
     paper = 'Ren et al., CVPR 2020'
@@ -31,8 +33,9 @@ class DoubleDIP(ResidualDescent):
         num_units: PositiveInt = 1000,
         lr: PositiveFloat = 1e-4,
         ssim_iters: NonNegativeInt = 400,
+        ssim_padding: SsimPadding = 'none',
     ) -> None:
-        super().__init__(lr, ssim_iters)
+        super().__init__(lr, ssim_iters, ssim_padding)
         self.num_layers, self.num_units = num_layers, num_units
 
     def start(self, generator: torch.Generator, device: torch.device) -> Iterable[Tensor]:

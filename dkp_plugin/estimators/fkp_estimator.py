@@ -11,6 +11,7 @@ from torch import Tensor
 from dkp_plugin.archs.kernel_flow_weights import SHIPPED, load_kernel_flow, shipped_names
 from dkp_plugin.estimators.residual_descent import ResidualDescent
 from dkp_plugin.host.errors import UserError
+from dkp_plugin.physics.data_loss import SsimPadding
 from dkp_plugin.physics.degradation import Degradation
 from dkp_plugin.physics.kernels import crop_kernel
 
@@ -41,6 +42,7 @@ class FKP(ResidualDescent):
         freeze_iters: Calls of ``step`` before the kernel starts to move, so that the image takes shape first.
         ssim_iters: Calls of ``step`` that use 1 - SSIM as the residual; later calls use the mean squared error. Set it
             to the restorer's own ``ssim_iters``.
+        ssim_padding: ``none`` or ``zeros``, see ``DIP``. Set it to the restorer's own.
 
     Raises:
         ValueError: for a kernel family without weights.
@@ -60,8 +62,9 @@ class FKP(ResidualDescent):
         lr: PositiveFloat = 0.5,
         freeze_iters: NonNegativeInt = 75,
         ssim_iters: NonNegativeInt = 400,
+        ssim_padding: SsimPadding = 'none',
     ) -> None:
-        super().__init__(lr, ssim_iters)
+        super().__init__(lr, ssim_iters, ssim_padding)
         families = sorted({name.rpartition('_x')[0] for name in shipped_names()})
         if kernel_family not in families:
             raise ValueError(f'kernel_family: {kernel_family!r} is not one of {", ".join(families)}')

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from dkp_plugin.estimators.base import KernelEstimator
-from dkp_plugin.physics.data_loss import data_loss
+from dkp_plugin.physics.data_loss import SsimPadding, data_loss
 from dkp_plugin.physics.degradation import Degradation
 
 
@@ -35,11 +35,12 @@ class ResidualDescent(KernelEstimator):
         lr: Learning rate of Adam.
         ssim_iters: Calls of ``step`` that use 1 - SSIM as the residual; later calls use the mean squared error. Set it
             to the restorer's own ``ssim_iters``.
+        ssim_padding: ``none`` or ``zeros``, see ``DIP``. Set it to the restorer's own.
     """
 
-    def __init__(self, lr: float, ssim_iters: int) -> None:
+    def __init__(self, lr: float, ssim_iters: int, ssim_padding: SsimPadding = 'none') -> None:
         super().__init__()
-        self.lr, self.ssim_iters = lr, ssim_iters
+        self.lr, self.ssim_iters, self.ssim_padding = lr, ssim_iters, ssim_padding
 
     @abc.abstractmethod
     def start(self, generator: torch.Generator, device: torch.device) -> Iterable[Tensor]:
@@ -63,7 +64,7 @@ class ResidualDescent(KernelEstimator):
 
     def step(self, x: Tensor) -> dict[str, Tensor]:
         y = self.degradation.A(x, self.kernel())
-        residual = data_loss(y, self.lq, use_ssim=self.iteration < self.ssim_iters)
+        residual = data_loss(y, self.lq, self.iteration < self.ssim_iters, self.ssim_padding)
         self.optimizer.zero_grad()
         residual.backward()
         self.update()

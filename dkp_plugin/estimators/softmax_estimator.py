@@ -8,6 +8,7 @@ from pydantic import NonNegativeInt, PositiveFloat
 from torch import Tensor
 
 from dkp_plugin.estimators.residual_descent import ResidualDescent
+from dkp_plugin.physics.data_loss import SsimPadding
 
 
 @ARCH_REGISTRY.register()
@@ -18,10 +19,13 @@ class Softmax(ResidualDescent):
         lr: Learning rate of Adam.
         ssim_iters: Calls of ``step`` that use 1 - SSIM as the residual; later calls use the mean squared error. Set it
             to the restorer's own ``ssim_iters``.
+        ssim_padding: ``none`` or ``zeros``, see ``DIP``. Set it to the restorer's own.
     """
 
-    def __init__(self, lr: PositiveFloat = 5e-2, ssim_iters: NonNegativeInt = 400) -> None:
-        super().__init__(lr, ssim_iters)
+    def __init__(
+        self, lr: PositiveFloat = 5e-2, ssim_iters: NonNegativeInt = 400, ssim_padding: SsimPadding = 'none'
+    ) -> None:
+        super().__init__(lr, ssim_iters, ssim_padding)
 
     def start(self, generator: torch.Generator, device: torch.device) -> Iterable[Tensor]:
         self.logits = torch.zeros(1, self.degradation.kernel_size**2, device=device, requires_grad=True)

@@ -1,31 +1,45 @@
 """Deep image prior: an untrained network fitted to one LR image (Ulyanov et al., CVPR 2018; DIP-DKP)."""
 
+from typing import Literal
+
 import torch
+import torch.nn.functional as F
 from basicsr.utils.registry import ARCH_REGISTRY
 from pydantic import NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt
 from torch import Tensor
 
 from dkp_plugin.archs.initialise import build_initialised
 from dkp_plugin.archs.precision import check_precision, compute_dtype
-from dkp_plugin.archs.skip_arch import SkipNet
-from dkp_plugin.physics.data_loss import data_loss
+from dkp_plugin.archs.skip_arch import NonLocal, SkipNet
+from dkp_plugin.physics.data_loss import SsimPadding, data_loss
 from dkp_plugin.physics.degradation import Degradation
 from dkp_plugin.restorers.base import Restorer
 
+PriorDirections = Literal[2, 4]
 
-def hyper_laplacian(x: Tensor, exponent: float = 0.67) -> Tensor:
+
+def hyper_laplacian(x: Tensor, directions: PriorDirections = 2, exponent: float = 0.67) -> Tensor:
     """Negative log of the hyper-Laplacian gradient prior, up to a factor: the mean of |gradient|^exponent.
 
     Args:
-        x: Images (B, C, H, W) in [0, 1].
+        x: Images (B, C, H, W) in [0, 1], of at least 2 x 2 pixels.
+        directions: 2: the differences from the pixels above and to the left, where there are such. 4: those from the
+            pixels above, above left, left and below left, with the image mirrored at its border, as in the released
+            program.
         exponent: Below 1 the prior favours few strong edges over many weak ones.
 
     Returns:
-        A scalar: the sum over both directions of the mean over pixels. Gradients below 1e-4 are smoothed, since the
-        slope of the power is infinite at 0.
+        A scalar: the sum over the directions of the mean over the batch, the channels and the pixels. The slope of the
+        power is infinite at 0. Therefore 2 directions smooth gradients below 1e-4, and 4 directions add 1e-8 to
+        |gradient|, as in the released program.
     """
-    vertical, horizontal = x[..., 1:, :] - x[..., :-1, :], x[..., :, 1:] - x[..., :, :-1]
-    return sum((gradient.square() + 1e-8).pow(exponent / 2).mean() for gradient in (vertical, horizontal))
+    if directions == 2:
+        vertical, horizontal = x[..., 1:, :] - x[..., :-1, :], x[..., :, 1:] - x[..., :, :-1]
+        return sum((gradient.square() + 1e-8).pow(exponent / 2).mean() for gradient in (vertical, horizontal))
+    mirrored = F.pad(x, (1, 1, 1, 1), mode='reflect')
+    height, width = x.shape[-2:]
+    neighbours = (mirrored[..., i : i + height, j : j + width] for i, j in ((0, 1), (0, 0), (1, 0), (2, 0)))
+    return sum(((x - neighbour).abs() + 1e-8).pow(exponent).mean() for neighbour in neighbours)
 
 
 @ARCH_REGISTRY.register()
@@ -37,9 +51,17 @@ class DIP(Restorer):
         num_skip: Channels of the skip branches.
         num_scales: Number of scales, each at half the resolution of the one before.
         non_local_scales: Scales with a non-local block, counted from 1.
+        non_local: ``softmax``: the non-local blocks are softmax attention and start at random. ``dot_product``: they
+            have no softmax and start as the identity, as in the released program.
         lr: Learning rate of Adam.
         ssim_iters: Steps with the loss 1 - SSIM; later steps use the mean squared error.
-        prior_weight: Weight of the hyper-Laplacian gradient prior.
+        ssim_padding: ``none``: SSIM ignores a frame of 5 LR pixels, where its window leaves the image. ``zeros``: the
+            window may leave the image, which continues with zeros, as in the released program.
+        prior_weight: Weight of the hyper-Laplacian gradient prior: of the sum over the directions of |gradient|^0.67,
+            averaged over the HR values. The released program weighs the sum over the HR values, divided by the number
+            of LR values, by 1e-3 * 0.2. Here, that is 2e-4 times the square of the scale: 3.2e-3 at x4.
+        prior_directions: 2: differences from the pixels above and to the left. 4: also from those above left and below
+            left, with a mirrored border, as in the released program.
         precision: ``float32``, ``bf16`` for the hidden layers, or ``auto``: bf16 if the hardware supports it.
     """
 
@@ -51,9 +73,12 @@ class DIP(Restorer):
         num_skip: PositiveInt = 16,
         num_scales: PositiveInt = 5,
         non_local_scales: tuple[int, ...] = (3, 4, 5),
+        non_local: NonLocal = 'softmax',
         lr: PositiveFloat = 5e-3,
         ssim_iters: NonNegativeInt = 400,
+        ssim_padding: SsimPadding = 'none',
         prior_weight: NonNegativeFloat = 2e-4,
+        prior_directions: PriorDirections = 2,
         precision: str = 'auto',
     ) -> None:
         super().__init__()
@@ -63,8 +88,11 @@ class DIP(Restorer):
             'num_skip': num_skip,
             'num_scales': num_scales,
             'non_local_scales': non_local_scales,
+            'non_local': non_local,
         }
-        self.lr, self.ssim_iters, self.prior_weight, self.precision = lr, ssim_iters, prior_weight, precision
+        self.lr, self.precision = lr, precision
+        self.ssim_iters, self.ssim_padding = ssim_iters, ssim_padding
+        self.prior_weight, self.prior_directions = prior_weight, prior_directions
 
     def reset(self, lq: Tensor, degradation: Degradation, generator: torch.Generator) -> None:
         self.lq, self.degradation, self.iteration = lq, degradation, 0
@@ -94,8 +122,8 @@ class DIP(Restorer):
     def step(self, kernel: Tensor) -> dict[str, Tensor]:
         x = self._estimate()
         y = self.degradation.A(x, kernel)
-        fidelity = data_loss(y, self.lq, use_ssim=self.iteration < self.ssim_iters)
-        prior = self.prior_weight * hyper_laplacian(x)
+        fidelity = data_loss(y, self.lq, self.iteration < self.ssim_iters, self.ssim_padding)
+        prior = self.prior_weight * hyper_laplacian(x, self.prior_directions)
         self.optimizer.zero_grad()
         (fidelity + prior).backward()
         self.optimizer.step()

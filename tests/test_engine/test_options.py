@@ -32,7 +32,8 @@ def test_shipped_option_file(path):
     for dataset in options['datasets'].values():
         parsed_dataset = parse_section(BlindSRDatasetOptions, dataset | {'phase': 'test', 'scale': parsed.scale}, '')
         assert parsed_dataset.convention == parsed.degradation.convention
-    assert options['network_k'].get('ssim_iters') == options['network_g'].get('ssim_iters')
+    for key in ('ssim_iters', 'ssim_padding'):
+        assert options['network_k'].get(key) == options['network_g'].get(key)
     for metric in parsed.val.metrics.values():
         assert metric['type'] in METRIC_REGISTRY
         assert metric.get('crop_border', parsed.scale) in (parsed.scale, 16)

@@ -9,6 +9,7 @@ from dkp_plugin.estimators.dkp_estimator import DKP, residuals
 from dkp_plugin.estimators.evidence_dkp_estimator import EvidenceDKP
 from dkp_plugin.host.errors import OptionError
 from dkp_plugin.host.schema import build_network
+from dkp_plugin.physics.data_loss import data_loss
 from dkp_plugin.physics.degradation import Degradation
 
 DEGRADATION = Degradation(scale=2, kernel_size=11)
@@ -97,6 +98,27 @@ def test_gradients_of_a_round_accumulate_until_the_residual_step(scene):
         kernels.append(estimator())
     moved = [not torch.equal(old, new) for old, new in itertools.pairwise(kernels)]
     assert moved == [True, False, True, False, False, True]  # RKS at calls 1 and 6, the residual at call 3
+
+
+def test_residual_steps_count_over_the_run_as_in_the_released_program(scene):
+    x, _, lq = scene
+    estimator = DKP(num_units=20, warmup_iters=0, rks_weight=0.0, residual_count='run')
+    estimator.reset(lq, DEGRADATION, torch.Generator().manual_seed(0))
+    kernels = [estimator()]
+    for _ in range(15):
+        estimator.step(x)
+        kernels.append(estimator())
+    moved = [not torch.equal(old, new) for old, new in itertools.pairwise(kernels)]
+    assert moved == 5 * [False, False, True]
+
+
+@pytest.mark.parametrize('ssim_padding', ['none', 'zeros'])
+def test_residual_has_the_padding_that_is_set(scene, ssim_padding):
+    x, _, lq = scene
+    estimator = DKP(num_units=20, warmup_iters=0, rks_weight=0.0, ssim_padding=ssim_padding)
+    estimator.reset(lq, DEGRADATION, torch.Generator().manual_seed(0))
+    expected = data_loss(DEGRADATION.A(x, estimator()), lq, True, ssim_padding).item()
+    assert estimator.step(x)['l_k_residual'].item() == pytest.approx(expected, rel=1e-6)
 
 
 @pytest.mark.parametrize('network', [DKP, EvidenceDKP])

@@ -35,13 +35,14 @@ def test_descend_by_hand():
     assert loss.item() == 1 and not loss.requires_grad and weight.grad is None
 
 
-def test_the_residual_is_ssim_at_first_and_the_mean_square_afterwards(images, rng):
+@pytest.mark.parametrize('ssim_padding', ['none', 'zeros'])
+def test_the_residual_is_ssim_at_first_and_the_mean_square_afterwards(ssim_padding, images, rng):
     x, lq = images
-    estimator = OnePixel(lr=1e-9, ssim_iters=2)  # the kernel stays where it is
+    estimator = OnePixel(lr=1e-9, ssim_iters=2, ssim_padding=ssim_padding)  # the kernel stays where it is
     estimator.reset(lq, DEGRADATION, rng)
     losses = [estimator.step(x)['l_k_residual'] for _ in range(4)]
     y = DEGRADATION.A(x, estimator())
-    ssim, square = (data_loss(y, lq, use_ssim).item() for use_ssim in (True, False))
+    ssim, square = (data_loss(y, lq, use_ssim, ssim_padding).item() for use_ssim in (True, False))
     assert [loss.item() for loss in losses] == pytest.approx([ssim, ssim, square, square], rel=1e-4)
     assert not any(loss.requires_grad for loss in losses)
 

@@ -1,6 +1,7 @@
 import numpy as np
 import pytest
 import torch
+import torch.nn.functional as F
 from skimage.metrics import structural_similarity
 
 from dkp_plugin.physics.data_loss import data_loss
@@ -13,8 +14,8 @@ def pair(photo, rng):
     return 0.05 + 0.9 * lq + 0.03 * torch.randn(lq.shape, generator=rng, dtype=torch.float64), lq
 
 
-def ssim(first, second):
-    """Mean SSIM of images (C, H, W) where the window of 11x11 pixels lies inside, by scikit-image."""
+def ssim_map(first, second):
+    """SSIM of images (C, H, W) at every pixel by scikit-image; its window of 11x11 pixels must lie inside."""
     _, similarity = structural_similarity(
         first.numpy(),
         second.numpy(),
@@ -25,13 +26,33 @@ def ssim(first, second):
         data_range=1,
         full=True,
     )
-    return similarity[:, 5:-5, 5:-5].mean()
+    return similarity[:, 5:-5, 5:-5]
 
 
 @pytest.mark.parametrize('channels', [1, 3])
 def test_ssim_loss_by_scikit_image(channels, pair):
     y, lq = (image[:, :channels] for image in pair)
-    assert data_loss(y, lq, use_ssim=True).item() == pytest.approx(1 - ssim(y[0], lq[0]), rel=1e-6)
+    assert data_loss(y, lq, use_ssim=True).item() == pytest.approx(1 - ssim_map(y[0], lq[0]).mean(), rel=1e-6)
+
+
+@pytest.mark.parametrize('size', [(24, 30), (7, 12)])  # the window does not fit into the latter
+def test_ssim_loss_of_the_whole_frame_by_scikit_image(size, pair):
+    y, lq = (image[..., : size[0], : size[1]] for image in pair)
+    similarity = ssim_map(*(F.pad(image[0], [5] * 4) for image in (y, lq)))
+    assert similarity.shape[1:] == size
+    assert data_loss(y, lq, use_ssim=True, ssim_padding='zeros').item() == pytest.approx(
+        1 - similarity.mean(), rel=1e-6
+    )
+
+
+def test_only_the_whole_frame_sees_the_corner(pair):
+    """The window weighs a corner by exp(-5^2 / 2 1.5^2)^2 at the nearest pixel where it lies inside the image."""
+    slopes = {}
+    for ssim_padding in ('none', 'zeros'):
+        y = pair[0].clone().requires_grad_()
+        data_loss(y, pair[1], use_ssim=True, ssim_padding=ssim_padding).backward()
+        slopes[ssim_padding] = y.grad[..., 0, 0].abs().mean() / y.grad.abs().mean()
+    assert slopes['none'] < 1e-4 and slopes['zeros'] > 1e-2
 
 
 @pytest.mark.parametrize('use_ssim', [False, True])
@@ -52,7 +73,7 @@ def test_images_smaller_than_the_window_get_the_squared_error(side, is_ssim, pai
     assert data_loss(y, lq, use_ssim=True).equal(data_loss(y, lq, use_ssim=False)) != is_ssim
 
 
-@pytest.mark.parametrize('use_ssim', [False, True])
-def test_loss_is_differentiable(use_ssim, pair):
+@pytest.mark.parametrize(('use_ssim', 'ssim_padding'), [(False, 'none'), (True, 'none'), (True, 'zeros')])
+def test_loss_is_differentiable(use_ssim, ssim_padding, pair):
     y, lq = (image[:, :1, :12, :13].clone() for image in pair)
-    assert torch.autograd.gradcheck(lambda y: data_loss(y, lq, use_ssim), y.requires_grad_())
+    assert torch.autograd.gradcheck(lambda y: data_loss(y, lq, use_ssim, ssim_padding), y.requires_grad_())
