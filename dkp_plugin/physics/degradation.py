@@ -148,7 +148,7 @@ class Degradation:
         convention: Convention for the kernel's centre of mass, one of ``kernels.CONVENTIONS``.
         noise: Standard deviation of the noise in the LR image, in the units of [0, 1], without the rounding error. A
             JPEG error counts as white noise of about half its strength here.
-        margin: Width of the frame of the LR image, in LR pixels, in which the model does not hold, because its border is
+        margin: Width of the frame of the LR image, in LR pixels, in which the model does not hold, since the border is
             not periodic.
         coding: Sensor noise and JPEG error of the LR image, for methods that distinguish them; None: ``noise`` is all.
 
