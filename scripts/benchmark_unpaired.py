@@ -1,6 +1,6 @@
-"""Seconds of the unpaired network beside Diff-DKP on a square image, as medians of one run.
+"""Seconds of a one-pass network beside Diff-DKP on a square image, as medians of one run.
 
-python scripts/benchmark_unpaired.py [--size 252]
+python scripts/benchmark_unpaired.py [--size 252] [--weights one_pass]
 """
 
 import argparse
@@ -18,7 +18,7 @@ from dkp_plugin.host.seeds import image_generator
 from dkp_plugin.physics.degradation import Degradation
 from dkp_plugin.physics.kernel_families import build_family
 from dkp_plugin.restorers.diffusion_restorer import Diffusion
-from dkp_plugin.restorers.one_pass_restorer import Unpaired
+from dkp_plugin.restorers.one_pass_restorer import OnePass
 
 
 def main() -> None:
@@ -26,7 +26,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument('--size', type=int, default=252, help='side of the result, a multiple of 4')
     parser.add_argument('--repeats', type=int, default=5)
-    parser.add_argument('--weights', default='auto', help='file of weights; default: those of the package')
+    parser.add_argument('--weights', default='one_pass', help='unpaired, one_pass, or a file')
     arguments = parser.parse_args()
     generator, size = torch.Generator().manual_seed(0), arguments.size
     degradation = Degradation(4, 19)
@@ -35,8 +35,8 @@ def main() -> None:
     lq = degradation.A(torch.rand(1, 3, size, size, generator=generator), kernel)
     net = load_unpaired(arguments.weights)
     net.adopt(degradation)
-    one_pass = UnpairedKernel(arguments.weights), Unpaired(kernel_iters=1)
-    with_dkp = EvidenceDKP(pke_weight=0.0), Unpaired(kernel_iters=4)
+    one_pass = UnpairedKernel(arguments.weights), OnePass(kernel_iters=1)
+    with_dkp = EvidenceDKP(pke_weight=0.0), OnePass(kernel_iters=4)
     for _, restorer in (one_pass, with_dkp):
         restorer.load(arguments.weights)
 

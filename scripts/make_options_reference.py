@@ -148,6 +148,7 @@ WORDS = {
         'name': 'Name of the data set.',
         'type': '`PhotoCropDataset`.',
         'dataroot_gt': 'Folder of photographs.',
+        'more_roots_gt': 'Further folders of photographs.',
         'gt_size': 'Side of the crops.',
         'resize_factors': 'Sizes, at most 1, at which each photograph is used.',
         'gray_share': 'Share of the crops that are converted to gray.',

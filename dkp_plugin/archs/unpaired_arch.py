@@ -9,7 +9,6 @@ data step, and a weight that depends on the image. ``docs/unpaired.md`` has the 
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
 
 import torch
 import torch.nn.functional as F
@@ -261,7 +260,7 @@ class UnpairedSR(nn.Module):
         num_stage: How often equations (1) to (3) follow each other, with weights of their own.
         variational: Whether R has its data steps.
         takes_noise: Whether all parts know the noise of the LR image.
-        pretrained: File of weights of a network of this size; ``auto``: those of the package.
+        pretrained: File of weights of a network of this size; ``auto``: those of the unpaired training in the package.
 
     Raises:
         ValueError: for a scale, convention or kernel size that the forward model does not know.
@@ -302,7 +301,7 @@ class UnpairedSR(nn.Module):
         if pretrained is not None:
             from dkp_plugin.archs.unpaired_weights import read_unpaired_weights  # which builds networks of this class
 
-            self.load_state_dict(read_unpaired_weights(None if pretrained == 'auto' else Path(pretrained)))
+            self.load_state_dict(read_unpaired_weights(pretrained))
 
     @classmethod
     def from_weights(cls, weights: Mapping[str, Tensor], convention: str = 'aligned') -> 'UnpairedSR':

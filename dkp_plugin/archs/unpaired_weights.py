@@ -20,13 +20,13 @@ PACKAGE_WEIGHTS = {  # file and SHA-256
 }
 
 
-def read_unpaired_weights(path: Path | None, package_weights: str = 'unpaired') -> dict[str, Any]:
+def read_unpaired_weights(path: str | None, default: str = 'unpaired') -> dict[str, Any]:
     """Read the weights of an :class:`~dkp_plugin.archs.unpaired_arch.UnpairedSR`.
 
     Args:
-        path: Safetensors, or a checkpoint of BasicSR, of which the averaged weights are taken; None: those of the
-            package.
-        package_weights: A key of ``PACKAGE_WEIGHTS``.
+        path: Safetensors, or a checkpoint of BasicSR, of which the averaged weights are taken; a key of
+            ``PACKAGE_WEIGHTS``; None or ``auto``: the default.
+        default: A key of ``PACKAGE_WEIGHTS``.
 
     Returns:
         A state dict.
@@ -34,21 +34,24 @@ def read_unpaired_weights(path: Path | None, package_weights: str = 'unpaired') 
     Raises:
         UserError: for a file that is missing or damaged.
     """
-    if path is None:
-        path, checksum = PACKAGE_WEIGHTS[package_weights]
-        check_sum(path, checksum)
-    weights, _ = read_weights(path.expanduser())
+    name = default if path in (None, 'auto') else path
+    if name in PACKAGE_WEIGHTS:
+        file, checksum = PACKAGE_WEIGHTS[name]
+        check_sum(file, checksum)
+    else:
+        file = Path(name).expanduser()
+    weights, _ = read_weights(file)
     if isinstance(weights, dict):
         weights = weights.get('params_ema', weights.get('params', weights))
     return weights
 
 
-def load_unpaired(path: str | None, package_weights: str = 'unpaired', convention: str = 'aligned') -> UnpairedSR:
+def load_unpaired(path: str | None, default: str = 'unpaired', convention: str = 'aligned') -> UnpairedSR:
     """Build the network of a file of weights.
 
     Args:
-        path: The file; None or ``auto``: the weights of the package.
-        package_weights: A key of ``PACKAGE_WEIGHTS``.
+        path: See :func:`read_unpaired_weights`.
+        default: A key of ``PACKAGE_WEIGHTS``.
         convention: Of the images and kernels that go in and come out.
 
     Returns:
@@ -57,7 +60,7 @@ def load_unpaired(path: str | None, package_weights: str = 'unpaired', conventio
     Raises:
         UserError: for a file that is missing, damaged or of another network.
     """
-    weights = read_unpaired_weights(None if path in (None, 'auto') else Path(path), package_weights)
+    weights = read_unpaired_weights(path, default)
     try:
         net = UnpairedSR.from_weights(weights, convention)
     except (AttributeError, KeyError, RuntimeError, TypeError, ValueError) as error:

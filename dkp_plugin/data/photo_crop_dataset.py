@@ -25,7 +25,8 @@ class PhotoCropDatasetOptions(BaseModel):
     type: str
     phase: Literal['train'] = 'train'
     scale: int = 1
-    dataroot_gt: Path | list[Path]
+    dataroot_gt: Path
+    more_roots_gt: list[Path] = []
     gt_size: PositiveInt
     resize_factors: list[float] = Field(default=[1.0], min_length=1)
     gray_share: float = Field(default=0.0, ge=0, le=1)
@@ -69,7 +70,7 @@ class PhotoCropDataset(Dataset):
         for factor in options.resize_factors:
             if not 0 < factor <= 1:
                 raise OptionError(f'datasets: {options.name}: resize_factors: {factor} is not in (0, 1]')
-        folders = options.dataroot_gt if isinstance(options.dataroot_gt, list) else [options.dataroot_gt]
+        folders = options.dataroot_gt, *options.more_roots_gt
         return options, [path for folder in folders for path in list_folder(folder, 'dataroot_gt', IMAGE_SUFFIXES)]
 
     def _load(self, path: Path) -> list[Tensor]:

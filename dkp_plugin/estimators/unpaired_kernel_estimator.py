@@ -6,7 +6,7 @@ from torch import Tensor
 
 from dkp_plugin.archs.lq_denoiser import LqDenoiser
 from dkp_plugin.archs.unpaired_arch import UnpairedSR
-from dkp_plugin.archs.unpaired_weights import PACKAGE_WEIGHTS, load_unpaired
+from dkp_plugin.archs.unpaired_weights import load_unpaired
 from dkp_plugin.estimators.base import KernelEstimator
 from dkp_plugin.host.errors import OptionError
 from dkp_plugin.physics.degradation import Degradation
@@ -35,8 +35,7 @@ class UnpairedKernel(KernelEstimator):
 
     def _adopt(self, degradation: Degradation) -> None:
         if self.net is None:
-            is_name = self.pretrained in PACKAGE_WEIGHTS
-            self.net = load_unpaired(None, self.pretrained) if is_name else load_unpaired(self.pretrained)
+            self.net = load_unpaired(self.pretrained)
             self.scales = (self.net.degradation.scale,)
         try:
             self.net.adopt(degradation)

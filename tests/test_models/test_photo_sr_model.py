@@ -30,7 +30,8 @@ def training(tmp_path):
             'train': {
                 'name': 'photos',
                 'type': 'PhotoCropDataset',
-                'dataroot_gt': [str(tmp_path / 'photos')],
+                'dataroot_gt': str(tmp_path / 'photos'),
+                'more_roots_gt': [str(tmp_path / 'photos')],
                 'gt_size': 48,
                 'num_worker_per_gpu': 0,
                 'batch_size_per_gpu': 2,
