@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from torch import Tensor
 
 from dkp_plugin.physics.jpeg import blockiness, compression_error
+from dkp_plugin.physics.jpeg_detection import detect_jpeg
 from dkp_plugin.physics.noise import estimate_noise
 
 STRONG_NOISE = 4.0  # standard deviation, out of 255
@@ -23,12 +24,14 @@ class Inspection:
 
     Attributes:
         noise: Estimated standard deviation of the noise, out of 255; 0 if it is below 1.
-        jpeg_quality: Quality of a JPEG file, 1 to 100; None for other files.
+        jpeg_quality: Quality of a JPEG file, or of a JPEG whose pixels another file holds, 1 to 100; None for others.
+        jpeg_origin: Row and column at which the blocks of such a JPEG begin, 0 to 7.
         doubts: Reasons why the kernel estimate may be unreliable; empty if none are found.
     """
 
     noise: float
     jpeg_quality: int | None = None
+    jpeg_origin: tuple[int, int] = (0, 0)
     doubts: list[str] = field(default_factory=list)
 
 
@@ -62,9 +65,11 @@ def inspect(lq: Tensor, jpeg_quality: int | None = None) -> Inspection:
 
     Args:
         lq: LR image, (1, C, h, w) in [0, 1].
-        jpeg_quality: Quality of a JPEG file, 1 to 100; None for other files.
+        jpeg_quality: Quality of a JPEG file, 1 to 100; None for other files, whose pixels may show that they were one.
     """
-    noise, doubts = 255 * estimate_noise(lq), []
+    noise, doubts, origin = 255 * estimate_noise(lq), [], (0, 0)
+    if jpeg_quality is None:
+        jpeg_quality, origin = detect_jpeg(lq.expand(-1, 3, -1, -1)) or (None, (0, 0))
     if noise > STRONG_NOISE:
         doubts.append(f'strong noise, standard deviation about {noise:.1f} out of 255')
     if jpeg_quality is not None and jpeg_quality < LOW_QUALITY:
@@ -73,7 +78,7 @@ def inspect(lq: Tensor, jpeg_quality: int | None = None) -> Inspection:
         doubts.append('visible JPEG blocks')
     if min(lq.shape[-2:]) < FEW_PIXELS:
         doubts.append(f'few pixels, {lq.shape[-1]}x{lq.shape[-2]}')
-    return Inspection(noise, jpeg_quality, doubts)
+    return Inspection(noise, jpeg_quality, origin, doubts)
 
 
 def judge(y: Tensor, lq: Tensor, expected_kernel_psnr: float | None, noise: float) -> Confidence:

@@ -201,7 +201,8 @@ class Restoration:
         quality = {'auto': inspection.jpeg_quality, 'off': None}.get(block.jpeg, block.jpeg)
         if quality is None:
             return replace(self.degradation, noise=white / 255)
-        coding = estimate_coding_noise(colour, quality, white / 255)
+        row, column = inspection.jpeg_origin
+        coding = estimate_coding_noise(colour[..., row:, column:], quality, white / 255)
         return replace(self.degradation, noise=white_equivalent(white, quality) / 255, coding=coding)
 
     @property
