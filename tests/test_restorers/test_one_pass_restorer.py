@@ -1,12 +1,16 @@
 import pytest
+import skimage.data
 import torch
 
 from dkp_plugin.archs.unpaired_arch import GIVEN, UnpairedSR
 from dkp_plugin.archs.usrnet_arch import USRNetwork
+from dkp_plugin.engine.restoration import Restoration
 from dkp_plugin.estimators.unpaired_kernel_estimator import UnpairedKernel
 from dkp_plugin.host.errors import OptionError, UserError
+from dkp_plugin.io.kernel_files import write_kernel
 from dkp_plugin.io.weight_files import write_safetensors
 from dkp_plugin.physics.degradation import Degradation
+from dkp_plugin.physics.kernel_families import GaussianFamily
 from dkp_plugin.restorers.one_pass_restorer import Unpaired
 
 DEGRADATION = Degradation(2, 11, 'released')
@@ -105,3 +109,26 @@ def test_a_noisy_image_is_denoised_first(tiny_unpaired, photo, rng):
     assert off[0] < off[1] / 4
     restorer = start(lq, tiny_unpaired)
     assert torch.equal(restorer.look.lq, lq) and restorer.denoiser.prior is None
+
+
+def test_tiles_hardly_differ_from_the_whole(tmp_path):
+    """By the weights of the package; the closed forms reach a little further than the tiles overlap."""
+    crop = skimage.data.astronaut()[100:164, 150:230].copy()
+    lq = torch.from_numpy(crop).permute(2, 0, 1).unsqueeze(0) / 255
+    degradation = Degradation(4, 19)
+    kernel = GaussianFamily(4, 19, degradation.centre).render(torch.tensor([[0.4, 0.2, 0.3]]))
+    write_kernel(tmp_path / 'kernel.mat', kernel, 'aligned', 4)
+    opt = {
+        'name': 'tiles',
+        'model_type': 'BlindSRModel',
+        'scale': 4,
+        'num_gpu': 0,
+        'manual_seed': 0,
+        'datasets': {},
+        'network_k': {'type': 'FixedKernel', 'source': str(tmp_path / 'kernel.mat')},
+        'network_g': {'type': 'OnePass', 'kernel_iters': 1},
+    }
+    whole, tiled = (Restoration(opt, 'cpu', tile)(lq, 'image') for tile in ('auto', 192))
+    assert whole.tile is None and tiled.tile == 192
+    difference = 255 * (whole.x - tiled.x)[..., 8:-8, 8:-8].abs()
+    assert 0 < difference.mean() < 0.2 and (difference > 1).float().mean() < 0.02
