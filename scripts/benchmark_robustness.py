@@ -32,16 +32,16 @@ from dkp_plugin.physics.kernel_families import build_family
 
 SCALE, MARGIN = 4, 8  # MARGIN: LR pixels that are cut at each side, more than the kernel reaches
 BORDER = 8  # HR pixels that the PSNR leaves out
-QUALITIES = None, 90, 70, 50, 30
+QUALITIES = 0, 90, 70, 50, 30  # 0: no JPEG
 NOISES = 0, 5, 15, 25
 FAMILIES = 'gaussian', 'motion', 'disc'
 
 
 @dataclass(frozen=True)
 class Case:
-    """A degradation: JPEG quality (None: no JPEG), noise out of 255, kernel family."""
+    """A degradation: JPEG quality (0: no JPEG), noise out of 255, kernel family."""
 
-    quality: int | None
+    quality: int
     noise: int
     family: str
 
@@ -57,7 +57,11 @@ def degrade(gt: Tensor, name: str, case: Case) -> tuple[Tensor, Tensor, Tensor]:
     lq = crop_border(degradation.A(gt, kernel), MARGIN)
     lq = lq + case.noise / 255 * torch.randn(lq.shape, generator=generator)
     levels = (255 * lq).round().clamp(0, 255) / 255
-    return crop_border(gt, SCALE * MARGIN), compress(levels[0], case.quality)[None].expand(-1, 3, -1, -1), kernel
+    return (
+        crop_border(gt, SCALE * MARGIN),
+        compress(levels[0], case.quality or None)[None].expand(-1, 3, -1, -1),
+        kernel,
+    )
 
 
 def psnr(x: Tensor, gt: Tensor) -> float:
@@ -74,6 +78,8 @@ def main() -> None:
     parser.add_argument('--kernel', default='auto')
     parser.add_argument('--weights', help='file of weights; default: those of the package')
     parser.add_argument('--count', type=int, default=10, help='photographs, the first of the folder')
+    parser.add_argument('--qualities', type=int, nargs='+', default=QUALITIES, help='of JPEG; 0: no JPEG')
+    parser.add_argument('--noises', type=int, nargs='+', default=NOISES, help='standard deviations out of 255')
     parser.add_argument('--csv', type=Path, help='write a row for every image')
     arguments = parser.parse_args()
     paths = list_folder(arguments.photographs, 'photographs', IMAGE_SUFFIXES)[: arguments.count]
@@ -83,12 +89,12 @@ def main() -> None:
     rows = []
     print('| JPEG | noise | kernel | bicubic | result | gain | worst gain | kernel PSNR |')
     print('|---' * 8 + '|')
-    for case in itertools.starmap(Case, itertools.product(QUALITIES, NOISES, FAMILIES)):
+    for case in itertools.starmap(Case, itertools.product(arguments.qualities, arguments.noises, FAMILIES)):
         found = []
         for path in paths:
             gt, lq, kernel = degrade(decode_image(path.read_bytes(), str(path))[None], path.stem, case)
             bicubic = crop_border(plain.enlarge(mirror_border(lq, MARGIN)), SCALE * MARGIN)
-            result = restoration(lq, path.stem, case.quality)
+            result = restoration(lq, path.stem, case.quality or None)
             kernel_psnr = calculate_kernel_psnr(result.kernel[0, 0].numpy(), kernel[0, 0].numpy())
             found.append((psnr(bicubic, gt), psnr(result.x, gt), kernel_psnr, result.confidence.is_low))
             rows.append((path.stem, case.quality, case.noise, case.family, *found[-1]))
