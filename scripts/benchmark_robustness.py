@@ -56,12 +56,8 @@ def degrade(gt: Tensor, name: str, case: Case) -> tuple[Tensor, Tensor, Tensor]:
     gt = gt[..., :height, :width]
     lq = crop_border(degradation.A(gt, kernel), MARGIN)
     lq = lq + case.noise / 255 * torch.randn(lq.shape, generator=generator)
-    levels = (255 * lq).round().clamp(0, 255) / 255
-    return (
-        crop_border(gt, SCALE * MARGIN),
-        compress(levels[0], case.quality or None)[None].expand(-1, 3, -1, -1),
-        kernel,
-    )
+    lq = compress(((255 * lq).round().clamp(0, 255) / 255)[0], case.quality or None)
+    return crop_border(gt, SCALE * MARGIN), lq[None].expand(-1, 3, -1, -1), kernel
 
 
 def psnr(x: Tensor, gt: Tensor) -> float:

@@ -65,7 +65,7 @@ WORDS = {
         'early_stopping': 'Criterion for ending the loop early.',
         'restorer': 'Restorer of the final image, which uses the kernel from the alternation.',
         'tile': 'Side of the tiles for larger images, in HR pixels, at least 128; `auto`: 1024 with '
-        'the diffusion prior, 768 with restorers that need the whole image.',
+        'the diffusion prior, 2048 with one-pass networks, 768 with other restorers that need the whole image.',
         'path': 'Weights.',
         'val': 'Outputs and metrics.',
         'custom_imports': 'Your modules to import before the file is checked, see [the tutorial](tutorial.md).',

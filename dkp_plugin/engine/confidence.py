@@ -12,6 +12,7 @@ from dkp_plugin.physics.noise import estimate_noise
 STRONG_NOISE = 4.0  # standard deviation, out of 255
 LOW_QUALITY = 80  # of a JPEG file
 HIGH_BLOCKINESS = 0.3  # blockiness at JPEG quality 60
+BLOCKS_QUALITY = 50  # assumed of an image with visible blocks for which no JPEG was found
 COMPRESSION_SHARE = 0.5  # the compression error is not white; a share of 1 gains less and worsens some images
 FEW_PIXELS = 32  # along the shorter side
 LOW_LR_PSNR = 35.0  # dB
@@ -26,12 +27,14 @@ class Inspection:
         noise: Estimated standard deviation of the noise, out of 255; 0 if it is below 1.
         jpeg_quality: Quality of a JPEG file, or of a JPEG whose pixels another file holds, 1 to 100; None for others.
         jpeg_origin: Row and column at which the blocks of such a JPEG begin, 0 to 7.
+        has_blocks: Whether blocks show although no JPEG was found, as after a second compression.
         doubts: Reasons why the kernel estimate may be unreliable; empty if none are found.
     """
 
     noise: float
     jpeg_quality: int | None = None
     jpeg_origin: tuple[int, int] = (0, 0)
+    has_blocks: bool = False
     doubts: list[str] = field(default_factory=list)
 
 
@@ -74,11 +77,12 @@ def inspect(lq: Tensor, jpeg_quality: int | None = None) -> Inspection:
         doubts.append(f'strong noise, standard deviation about {noise:.1f} out of 255')
     if jpeg_quality is not None and jpeg_quality < LOW_QUALITY:
         doubts.append(f'JPEG compression, quality about {jpeg_quality}')
-    elif jpeg_quality is None and blockiness(lq) > HIGH_BLOCKINESS:
+    has_blocks = jpeg_quality is None and blockiness(lq) > HIGH_BLOCKINESS
+    if has_blocks:
         doubts.append('visible JPEG blocks')
     if min(lq.shape[-2:]) < FEW_PIXELS:
         doubts.append(f'few pixels, {lq.shape[-1]}x{lq.shape[-2]}')
-    return Inspection(noise, jpeg_quality, origin, doubts)
+    return Inspection(noise, jpeg_quality, origin, has_blocks, doubts)
 
 
 def judge(y: Tensor, lq: Tensor, expected_kernel_psnr: float | None, noise: float) -> Confidence:

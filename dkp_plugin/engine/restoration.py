@@ -12,7 +12,7 @@ from torch import Tensor
 from dkp_plugin.engine.alternation import AlternationResult, alternate, try_again
 from dkp_plugin.engine.borders import crop_border, mirror_border
 from dkp_plugin.engine.checkpoints import Checkpoints
-from dkp_plugin.engine.confidence import Confidence, Inspection, inspect, judge, white_equivalent
+from dkp_plugin.engine.confidence import BLOCKS_QUALITY, Confidence, Inspection, inspect, judge, white_equivalent
 from dkp_plugin.engine.early_stopping import EarlyStopping
 from dkp_plugin.engine.options import (
     MIN_TILE,
@@ -134,7 +134,7 @@ class Restoration:
         if tile != 'auto' and not (isinstance(tile, int) and tile >= MIN_TILE):
             raise OptionError(f'tile: {tile!r} is not allowed; allowed: auto, or a number of at least {MIN_TILE}')
         last = self.final_restorer or self.restorer
-        self.tile = AUTO_TILES[last.tiling] if tile == 'auto' else tile
+        self.tile = (last.auto_tile or AUTO_TILES[last.tiling]) if tile == 'auto' else tile
         self.to(choose_device(device) if isinstance(device, str) else device)
 
     def to(self, device: torch.device) -> 'Restoration':
@@ -199,6 +199,8 @@ class Restoration:
         block = self.options.degradation
         white = inspection.noise if block.noise == 'auto' else block.noise
         quality = {'auto': inspection.jpeg_quality, 'off': None}.get(block.jpeg, block.jpeg)
+        if (block.jpeg, block.noise) == ('auto', 'auto') and inspection.has_blocks:
+            quality = BLOCKS_QUALITY
         if quality is None:
             return replace(self.degradation, noise=white / 255)
         row, column = inspection.jpeg_origin

@@ -1,17 +1,22 @@
 """The engine: stages, tiles, memory, borders, attempts, resuming."""
 
+import io
 import logging
 
+import numpy as np
 import pytest
+import skimage.data
 import torch
 import torch.nn.functional as F
 from basicsr.utils.registry import ARCH_REGISTRY
+from PIL import Image
 
 from dkp_plugin.engine import alternation
 from dkp_plugin.engine.checkpoints import Checkpoints
 from dkp_plugin.engine.restoration import Observer, Restoration
 from dkp_plugin.estimators.base import KernelEstimator
 from dkp_plugin.host.errors import DivergenceError, ImageError, OptionError, UserError
+from dkp_plugin.physics.coding_noise import estimate_coding_noise
 from dkp_plugin.restorers.base import Restorer, Tiling
 
 DIP = {'type': 'DIP', 'num_feat': 4, 'num_skip': 2, 'num_scales': 2, 'non_local_scales': [2], 'precision': 'float32'}
@@ -244,6 +249,50 @@ def test_noise_is_estimated_where_the_options_say_so():
     assert make(degradation={'noise': 3})(noisy, 'a').degradation.noise == pytest.approx(3 / 255)
     compressed = make(degradation={'noise': 'auto'})(image() * 0 + 0.5, 'a', jpeg_quality=50)
     assert compressed.inspection.doubts and compressed.degradation.noise > 2 / 255
+
+
+def jpeg(quality, cut=0):
+    """A photograph as it comes back from a JPEG file, cut at the top left."""
+    buffer = io.BytesIO()
+    Image.fromarray(skimage.data.coffee()[:128, 100:260]).save(buffer, 'JPEG', quality=quality)
+    pixels = np.array(Image.open(buffer))[cut:, cut:]
+    return torch.from_numpy(pixels.copy()).permute(2, 0, 1).unsqueeze(0) / 255
+
+
+@pytest.mark.parametrize(
+    ('block', 'file_quality', 'expected'),
+    [
+        ({'noise': 'auto'}, 60, 60),
+        ({'noise': 0}, 60, 60),
+        ({'noise': 'auto'}, None, 60),  # found in the pixels
+        ({'jpeg': 40}, 60, 40),
+        ({'jpeg': 'off', 'noise': 'auto'}, 60, None),
+        ({'jpeg': False}, 60, None),  # how YAML reads off
+    ],
+)
+def test_the_error_of_a_jpeg_is_known_to_the_methods(block, file_quality, expected):
+    lq = jpeg(60)
+    degradation = make(degradation=block)(lq, 'a', jpeg_quality=file_quality).degradation
+    if expected is None:
+        assert degradation.coding is None
+    else:
+        variances = estimate_coding_noise(lq, expected).variances
+        torch.testing.assert_close(degradation.coding.variances, variances)
+        assert degradation.noise > 2 / 255
+
+
+def test_the_blocks_of_a_cropped_jpeg_are_found():
+    degradation = make(degradation={'noise': 'auto'})(jpeg(60, cut=3), 'a').degradation
+    expected = estimate_coding_noise(jpeg(60)[..., 8:, 8:], 60).variances
+    torch.testing.assert_close(degradation.coding.variances, expected)
+
+
+def test_blocks_without_a_jpeg_count_as_one_where_the_noise_is_estimated():
+    noise = 2 / 255 * torch.randn(1, 3, 128, 160, generator=torch.Generator().manual_seed(0))  # hides the lattice
+    lq = jpeg(10) + noise
+    estimated, fixed = (make(degradation={'noise': value})(lq, 'a') for value in ('auto', 0))
+    assert 'visible JPEG blocks' in estimated.inspection.doubts
+    assert estimated.degradation.coding is not None and fixed.degradation.coding is None
 
 
 def test_a_kernel_file_is_read_before_any_work(tmp_path):
