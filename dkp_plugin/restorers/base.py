@@ -35,8 +35,8 @@ class Restorer(nn.Module, abc.ABC):
         has_weights: Whether the method has trained weights.
         tiling: How it handles large images.
         tile: Side of its tiles in HR pixels, for ``Tiling.SUPPORTED``; None: no tiles. The engine sets it.
-        auto_tile: Side of the results, in HR pixels, above which ``tile: auto`` cuts them into tiles; None: as usual for
-            its ``tiling``.
+        auto_tile: Side of the results, in HR pixels, above which ``tile: auto`` cuts them into tiles; None: that of its
+            ``tiling``.
         paper: Reference, for the table of methods.
         scales: Scale factors that the method supports.
     """
