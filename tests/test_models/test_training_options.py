@@ -231,6 +231,7 @@ def test_shipped_files_pass(path, folder):
     for dataset in options['datasets'].values():
         roots = {key for key in dataset if key.startswith('dataroot')}
         dataset |= {key: 'exemplars' if key == 'dataroot_exemplar' else 'photos' for key in roots}
+        dataset |= {'more_roots_gt': ['photos']} if 'more_roots_gt' in dataset else {}
     options['logger']['use_tb_logger'] = False  # tensorboard is an extra
     check_options(complete_options(options, make_train_parser().parse_args(['-opt', 'a.yml']), folder, is_train=True))
 
