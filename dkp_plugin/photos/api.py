@@ -75,8 +75,8 @@ def restore(
             an image of Pillow. At least 16x16 pixels.
         scale: 1 (the same size, deblurred), 2, 3, 4 or 8.
         method: A name of ``presets.METHODS``.
-        kernel: Kernel family to assume, ``gaussian``, ``motion`` or ``free``, if the method has it; ``auto``: its own;
-            or the blur itself: a kernel file, ``.mat`` or ``.npy``, or an array (K, K), K odd, of sum 1.
+        kernel: Kernel family to assume, such as ``gaussian`` or ``motion``, if the method has it; ``auto``: its own; or
+            the blur itself: a kernel file, ``.mat`` or ``.npy``, or an array (K, K), K odd, of sum 1.
         noise: Standard deviation of the noise, of 255; ``auto``: estimated, with what a JPEG file's compression adds.
         preset: ``fast``, ``balanced`` or ``paper``.
         device: ``auto``, ``cpu``, ``cuda``, ``cuda:N`` or ``mps``.
