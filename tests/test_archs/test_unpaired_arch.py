@@ -1,7 +1,8 @@
 import pytest
 import torch
 
-from dkp_plugin.archs.unpaired_arch import GIVEN, OWN, RefinementStage, UnpairedSR
+from dkp_plugin.archs.unpaired_arch import GIVEN, OWN, UnpairedSR
+from dkp_plugin.archs.unpaired_parts import RefinementStage
 from dkp_plugin.physics.coding_noise import NoiseModel, rgb_to_ycc
 from dkp_plugin.physics.degradation import Degradation, degrade
 from dkp_plugin.physics.error_spectrum import power_law
