@@ -27,7 +27,7 @@ from dkp_plugin.io.formats import IMAGE_SUFFIXES
 from dkp_plugin.io.images import decode_image
 from dkp_plugin.photos.presets import METHODS, Choices, make_options
 from dkp_plugin.physics.coding_noise import rgb_to_ycc
-from dkp_plugin.physics.degradation import Degradation
+from dkp_plugin.physics.degradation import Degradation, round_to_levels
 from dkp_plugin.physics.kernel_families import build_family
 
 SCALE, MARGIN = 4, 8  # MARGIN: LR pixels that are cut at each side, more than the kernel reaches
@@ -56,7 +56,7 @@ def degrade(gt: Tensor, name: str, case: Case) -> tuple[Tensor, Tensor, Tensor]:
     gt = gt[..., :height, :width]
     lq = crop_border(degradation.A(gt, kernel), MARGIN)
     lq = lq + case.noise / 255 * torch.randn(lq.shape, generator=generator)
-    lq = compress(((255 * lq).round().clamp(0, 255) / 255)[0], case.quality or None)
+    lq = compress(round_to_levels(lq)[0], case.quality or None)
     return crop_border(gt, SCALE * MARGIN), lq[None].expand(-1, 3, -1, -1), kernel
 
 

@@ -7,7 +7,7 @@ import torch.nn.functional as F
 from basicsr.utils.registry import ARCH_REGISTRY
 from torch import Tensor, nn
 
-from dkp_plugin.archs.one_shot import OneShotNetwork, count_modules, shuffle_scale, upsampling_layers
+from dkp_plugin.archs.one_shot import OneShotNetwork, conv3x3, count_modules, shuffle_scale, upsampling_layers
 
 MEAN_RGB = (0.4488, 0.4371, 0.4040)  # of DIV2K
 NUM_CODE = 64  # of the compressed representation
@@ -75,7 +75,7 @@ class DegradationAwareBlock(nn.Module):
         super().__init__()
         self.da_conv1 = DegradationAwareConv(num_feat, 3, reduction)
         self.da_conv2 = DegradationAwareConv(num_feat, 3, reduction)
-        self.conv1, self.conv2 = _conv(num_feat, num_feat), _conv(num_feat, num_feat)
+        self.conv1, self.conv2 = conv3x3(num_feat, num_feat), conv3x3(num_feat, num_feat)
 
     def forward(self, x: Tensor, code: Tensor) -> Tensor:
         y = F.leaky_relu(self.conv1(F.leaky_relu(self.da_conv1(x, code), SLOPE)), SLOPE)
@@ -87,7 +87,7 @@ class ResidualGroup(nn.Module):
 
     def __init__(self, modules: list[nn.Module], num_feat: int) -> None:
         super().__init__()
-        self.body = nn.Sequential(*modules, _conv(num_feat, num_feat))
+        self.body = nn.Sequential(*modules, conv3x3(num_feat, num_feat))
 
     def forward(self, x: Tensor, code: Tensor) -> Tensor:
         return x + run_group(self.body, x, code)
@@ -101,14 +101,14 @@ class DegradationAwareSR(nn.Module):
     ) -> None:
         super().__init__()
         self.sub_mean, self.add_mean = _mean_shift(-1), _mean_shift(1)
-        self.head = nn.Sequential(_conv(3, num_feat))
+        self.head = nn.Sequential(conv3x3(3, num_feat))
         self.compress = nn.Sequential(nn.Linear(num_repr, NUM_CODE, bias=False), nn.LeakyReLU(SLOPE))
         groups = [
             ResidualGroup([DegradationAwareBlock(num_feat, reduction) for _ in range(num_block)], num_feat)
             for _ in range(num_group)
         ]
-        self.body = nn.Sequential(*groups, _conv(num_feat, num_feat))
-        self.tail = nn.Sequential(nn.Sequential(*upsampling_layers(scale, num_feat)), _conv(num_feat, 3))
+        self.body = nn.Sequential(*groups, conv3x3(num_feat, num_feat))
+        self.tail = nn.Sequential(nn.Sequential(*upsampling_layers(scale, num_feat)), conv3x3(num_feat, 3))
 
     def forward(self, x: Tensor, representation: Tensor) -> Tensor:
         """Restore images (B, 3, h, w) in [0, 255], given representations (B, R)."""
@@ -212,10 +212,6 @@ def run_group(body: nn.Sequential, x: Tensor, code: Tensor) -> Tensor:
     for module in body[:-1]:
         x = module(x, code)
     return body[-1](x)
-
-
-def _conv(num_in: int, num_out: int) -> nn.Conv2d:
-    return nn.Conv2d(num_in, num_out, 3, padding=1)
 
 
 def _mean_shift(sign: int) -> nn.Conv2d:

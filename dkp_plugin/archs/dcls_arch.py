@@ -7,7 +7,7 @@ import torch.nn.functional as F
 from basicsr.utils.registry import ARCH_REGISTRY
 from torch import Tensor, nn
 
-from dkp_plugin.archs.one_shot import OneShotNetwork, count_modules, shuffle_scale, upsampling_layers
+from dkp_plugin.archs.one_shot import OneShotNetwork, conv3x3, count_modules, shuffle_scale, upsampling_layers
 from dkp_plugin.physics.degradation import kernel_to_otf
 
 FILTER_SIZES = {11: (7, 3, 3, 1), 21: (11, 7, 5, 1), 31: (11, 9, 7, 5, 3)}  # of the kernel's factors, by kernel size
@@ -40,7 +40,7 @@ class ResidualBlock(nn.Module):
 
     def __init__(self, num_feat: int) -> None:
         super().__init__()
-        self.conv1, self.conv2 = _conv(num_feat, num_feat), _conv(num_feat, num_feat)
+        self.conv1, self.conv2 = conv3x3(num_feat, num_feat), conv3x3(num_feat, num_feat)
 
     def forward(self, x: Tensor) -> Tensor:
         return x + self.conv2(F.leaky_relu(self.conv1(x), SLOPE))
@@ -67,7 +67,7 @@ class DualPathBlock(nn.Module):
         super().__init__()
         self.body1, self.body2 = _two_convs(num_feat), _two_convs(num_primitive)
         self.CA_body1 = nn.Sequential(
-            nn.LeakyReLU(SLOPE), _conv(num_feat + num_primitive, num_feat), ChannelAttention(num_feat, reduction)
+            nn.LeakyReLU(SLOPE), conv3x3(num_feat + num_primitive, num_feat), ChannelAttention(num_feat, reduction)
         )
         self.CA_body2 = ChannelAttention(num_primitive, reduction)
 
@@ -135,17 +135,17 @@ class DualPathNetwork(nn.Module):
     def __init__(self, scale: int, num_feat: int, num_group: int, num_block: int, reduction: int) -> None:
         super().__init__()
         num_primitive = num_feat // reduction
-        self.conv_first = _conv(3, num_feat)
+        self.conv_first = conv3x3(3, num_feat)
         self.feature_block = nn.Sequential(*(ResidualBlock(num_feat) for _ in range(3)))
-        self.head1 = _conv(num_feat, num_primitive)
+        self.head1 = conv3x3(num_feat, num_primitive)
         self.head2 = FeatureDeconvolution(num_feat, reduction)
         self.body = nn.Sequential(
             *(DualPathGroup(num_feat, num_primitive, num_block, reduction) for _ in range(num_group))
         )
-        self.fusion = _conv(num_feat + num_primitive, num_feat)
+        self.fusion = conv3x3(num_feat + num_primitive, num_feat)
         with torch.no_grad():
             self.fusion.weight /= 2**num_group  # every group doubles its features
-        self.upscale = nn.Sequential(*upsampling_layers(scale, num_feat), _conv(num_feat, 3))
+        self.upscale = nn.Sequential(*upsampling_layers(scale, num_feat), conv3x3(num_feat, 3))
 
     def forward(self, lq: Tensor, kernel: Tensor) -> Tensor:
         """Restore images (B, 3, h, w), blurred by kernels (B, 1, K, K)."""
@@ -281,9 +281,5 @@ class DCLS(OneShotNetwork):
         return self.Estimator(lq)
 
 
-def _conv(num_in: int, num_out: int) -> nn.Conv2d:
-    return nn.Conv2d(num_in, num_out, 3, padding=1)
-
-
 def _two_convs(num_feat: int) -> nn.Sequential:
-    return nn.Sequential(_conv(num_feat, num_feat), nn.LeakyReLU(SLOPE), _conv(num_feat, num_feat))
+    return nn.Sequential(conv3x3(num_feat, num_feat), nn.LeakyReLU(SLOPE), conv3x3(num_feat, num_feat))

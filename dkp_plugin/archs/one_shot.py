@@ -7,7 +7,8 @@ from collections.abc import Iterable, Mapping
 
 from torch import Tensor, nn
 
-from dkp_plugin.physics.kernels import CONVENTIONS
+from dkp_plugin.io.weight_files import network_weights
+from dkp_plugin.physics.kernels import CONVENTIONS, from_aligned
 
 
 class OneShotNetwork(nn.Module, abc.ABC):
@@ -81,7 +82,7 @@ class OneShotNetwork(nn.Module, abc.ABC):
         Raises:
             AttributeError, KeyError, RuntimeError, TypeError, ValueError: if the weights do not fit.
         """
-        weights = weights.get('params_ema', weights.get('params', weights))
+        weights = network_weights(weights)
         net = cls(**(cls.sizes(weights) | arguments))
         net.load_state_dict(weights)
         return net
@@ -95,8 +96,7 @@ class OneShotNetwork(nn.Module, abc.ABC):
         Returns:
             (B, 3, s h, s w), not cut to [0, 1], on the grid of the HR images of that convention.
         """
-        x = self.restore(lq)
-        return x if self.convention == 'aligned' else x.roll((1 - self.scale,) * 2, dims=(-2, -1))
+        return from_aligned(self.restore(lq), self.scale, self.convention)
 
 
 def count_modules(names: Iterable[str], prefix: str) -> int:
@@ -104,11 +104,16 @@ def count_modules(names: Iterable[str], prefix: str) -> int:
     return len({match[1] for name in names if (match := re.match(rf'{re.escape(prefix)}(\d+)\.', name))})
 
 
+def conv3x3(num_in: int, num_out: int) -> nn.Conv2d:
+    """A 3x3 convolution that keeps the size of its input."""
+    return nn.Conv2d(num_in, num_out, 3, padding=1)
+
+
 def upsampling_layers(scale: int, num_feat: int) -> list[nn.Module]:
     """3x3 convolutions and pixel shuffles that enlarge features: by 2, twice by 2 or by 3."""
     layers: list[nn.Module] = []
     for factor in {2: (2,), 3: (3,), 4: (2, 2)}[scale]:
-        layers += [nn.Conv2d(num_feat, factor**2 * num_feat, 3, padding=1), nn.PixelShuffle(factor)]
+        layers += [conv3x3(num_feat, factor**2 * num_feat), nn.PixelShuffle(factor)]
     return layers
 
 

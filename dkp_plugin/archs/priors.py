@@ -6,7 +6,7 @@ from dkp_plugin.archs.compact_prior_arch import CompactPrior
 from dkp_plugin.archs.guided_diffusion_arch import GuidedDiffusionUNet
 from dkp_plugin.archs.image_prior import ImagePrior
 from dkp_plugin.host.errors import OptionError, UserError
-from dkp_plugin.io.weight_files import check_sum, read_weights
+from dkp_plugin.io.weight_files import check_sum, network_weights, read_weights
 
 COMPACT_WEIGHTS = Path(__file__).parent / 'weights' / 'compact_prior.safetensors'
 COMPACT_SHA256 = 'd474d05e25d36467a819b2ec24ce30fb80fe16a8eea710790e0a91a1885eaeb5'
@@ -41,9 +41,7 @@ def load_prior(name: str, path: str | None = None) -> ImagePrior:
             )
         path = COMPACT_WEIGHTS
         check_sum(path, COMPACT_SHA256)
-    weights, _ = read_weights(Path(path))
-    if isinstance(weights, dict):
-        weights = weights.get('params_ema', weights.get('params', weights))
+    weights = network_weights(read_weights(Path(path))[0])
     net = PRIORS[name]()
     try:
         net.load_state_dict(weights)

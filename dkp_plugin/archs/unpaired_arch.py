@@ -15,10 +15,11 @@ import torch.nn.functional as F
 from basicsr.utils.registry import ARCH_REGISTRY
 from torch import Tensor, nn
 
+from dkp_plugin.archs.one_shot import count_modules
 from dkp_plugin.archs.unpaired_parts import CHANNELS, IntermediateNetwork, KernelNetwork, RefinementStage
 from dkp_plugin.physics.coding_noise import NoiseModel
 from dkp_plugin.physics.degradation import Degradation
-from dkp_plugin.physics.kernels import convert_convention, crop_kernel, default_kernel_size
+from dkp_plugin.physics.kernels import convert_convention, crop_kernel, default_kernel_size, from_aligned
 
 GIVEN, OWN = 0, 1  # columns of the weights: for a kernel that is given, and for the kernel network's own
 NUM_LEVELS = 3  # of the noise, each a plane beside the LR image for networks that take noise
@@ -141,19 +142,16 @@ class UnpairedSR(nn.Module):
             KeyError, RuntimeError, ValueError: if these are not the weights of such a network.
         """
 
-        def count(prefix: str) -> int:
-            return len({name.removeprefix(prefix).split('.')[0] for name in weights if name.startswith(prefix)})
-
         net = cls(
             scale=int(weights['scale']),
             convention=convention,
             kernel_size=int(weights['kernel_size']),
             num_feat=len(weights['s.head.weight']),
-            num_block=count('s.body.'),
-            num_block_refine=count('r.0.body.'),
+            num_block=count_modules(weights, 's.body.'),
+            num_block_refine=count_modules(weights, 'r.0.body.'),
             num_feat_kernel=len(weights['n.head.weight']),
-            num_block_kernel=count('n.coarse.'),
-            num_stage=count('r.'),
+            num_block_kernel=count_modules(weights, 'n.coarse.'),
+            num_stage=count_modules(weights, 'r.'),
             variational=bool(weights['variational']),
             takes_noise=weights['s.head.weight'].shape[1] > CHANNELS,
         )
@@ -289,9 +287,7 @@ class UnpairedSR(nn.Module):
 
     def image_outside(self, image: Tensor) -> Tensor:
         """An HR image of the convention ``aligned`` in the convention of the network."""
-        if self.degradation.convention == 'aligned':
-            return image
-        return image.roll((1 - self.degradation.scale,) * 2, dims=(-2, -1))
+        return from_aligned(image, self.degradation.scale, self.degradation.convention)
 
 
 def _bicubic_filters(degradation: Degradation) -> Tensor:

@@ -5,7 +5,7 @@ from typing import Any
 
 from dkp_plugin.archs.unpaired_arch import UnpairedSR
 from dkp_plugin.host.errors import UserError
-from dkp_plugin.io.weight_files import check_sum, read_weights
+from dkp_plugin.io.weight_files import check_sum, network_weights, read_weights
 
 FOLDER = Path(__file__).parent / 'weights'
 PACKAGE_WEIGHTS = {  # file and SHA-256
@@ -40,10 +40,7 @@ def read_unpaired_weights(path: str | None, default: str = 'unpaired') -> dict[s
         check_sum(file, checksum)
     else:
         file = Path(name).expanduser()
-    weights, _ = read_weights(file)
-    if isinstance(weights, dict):
-        weights = weights.get('params_ema', weights.get('params', weights))
-    return weights
+    return network_weights(read_weights(file)[0])
 
 
 def load_unpaired(path: str | None, default: str = 'unpaired', convention: str = 'aligned') -> UnpairedSR:

@@ -6,7 +6,8 @@ import torch
 from torch import Tensor
 
 from dkp_plugin.data.synthesis import compress
-from dkp_plugin.physics.coding_noise import NoiseModel, estimate_coding_noise
+from dkp_plugin.physics.coding_noise import CodingNoise, NoiseModel, estimate_coding_noise
+from dkp_plugin.physics.degradation import round_to_levels
 from dkp_plugin.physics.noise import estimate_noise
 
 
@@ -42,7 +43,7 @@ class Observation:
         seen, white, coding = zip(*(self._observe(image, generator) for image in y), strict=True)
         return torch.stack(seen), NoiseModel.of(tuple(y.shape[-2:]), list(white), list(coding))
 
-    def _observe(self, y: Tensor, generator: torch.Generator) -> tuple[Tensor, float, object]:
+    def _observe(self, y: Tensor, generator: torch.Generator) -> tuple[Tensor, float, CodingNoise | None]:
         kind, strength, quality = torch.rand(3, generator=generator).tolist()
         kind = 3 * (kind - self.clean_share) / (1 - self.clean_share)  # below 0: clean; thirds: noise, both, JPEG
         has_noise, has_jpeg = 0 < kind < 2, kind > 1
@@ -56,8 +57,3 @@ class Observation:
         seen = compress(seen, quality).expand(3, -1, -1)
         white = estimate_noise(seen.unsqueeze(0)) if has_noise else 0.0
         return seen, white, estimate_coding_noise(seen.unsqueeze(0), quality, white)
-
-
-def round_to_levels(y: Tensor) -> Tensor:
-    """Round to 8 bits, in [0, 1]."""
-    return (255 * y).round().clamp(0, 255) / 255

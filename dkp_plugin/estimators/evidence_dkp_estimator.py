@@ -20,6 +20,7 @@ from dkp_plugin.estimators.residual_descent import descend
 from dkp_plugin.physics.degradation import Degradation
 from dkp_plugin.physics.error_spectrum import power_law
 from dkp_plugin.physics.evidence import FrequencyGrid, negative_log_evidence
+from dkp_plugin.physics.kernel_families import WIDE_VARIANCES
 
 # Temperature of the weights whose spread shows how far the kernel may be off. The model of the error is not exact, so
 # good kernels agree better with each other than with the truth: at the temperature of the estimate, kernels below 60 dB
@@ -107,7 +108,7 @@ class EvidenceDKP(KernelEstimator):
             kernel_family=kernel_family,
             variance_range=variance_range,
             length_range=length_range,
-            default_variances=(0.1, 4.0),
+            default_variances=WIDE_VARIANCES,
         )
         self.rks.check_moves(pke_weight)
         self.num_layers, self.num_units, self.lr, self.warmup_iters = num_layers, num_units, lr, warmup_iters
@@ -116,10 +117,8 @@ class EvidenceDKP(KernelEstimator):
 
     def reset(self, lq: Tensor, degradation: Degradation, generator: torch.Generator) -> None:
         self.lq, self.degradation, self.iteration = lq, degradation, 0
-        self.family, self.grid = (
-            self.rks.build_family(degradation),
-            FrequencyGrid(lq, degradation.scale, margin=degradation.margin),
-        )
+        self.family = self.rks.build_family(degradation)
+        self.grid = FrequencyGrid(lq, degradation.scale, margin=degradation.margin)
         self.network = KernelNetwork(degradation.kernel_size, self.num_layers, self.num_units, generator, lq.device)
         self.optimizer = torch.optim.Adam(self.network.parameters(), lr=self.lr)
         if not self.rks.has_rks:

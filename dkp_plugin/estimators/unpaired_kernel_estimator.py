@@ -53,11 +53,10 @@ class UnpairedKernel(KernelEstimator):
 
     def reset(self, lq: Tensor, degradation: Degradation, generator: torch.Generator) -> None:
         self._adopt(degradation)
-        noise = degradation.noise_model(tuple(lq.shape[-2:]))
+        noise = degradation.noise_model(lq)
         if self.denoiser is not None and not self.net.takes_noise:
             lq = self.denoiser(lq, degradation.noise)
         with torch.no_grad():
-            noise = None if noise is None else noise.to(lq.device)
             self.kernel = self.net.to(lq.device).estimate_kernel(lq, noise=noise)
 
     def forward(self) -> Tensor:

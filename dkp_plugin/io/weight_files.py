@@ -59,6 +59,11 @@ def read_weights(path: Path) -> tuple[Any, dict[str, str]]:
         raise UserError(f'{path}: not a readable file of weights ({" ".join(str(error).split())[:200]})') from None
 
 
+def network_weights(content: Any) -> Any:
+    """The weights in a checkpoint of BasicSR, the averaged ones if it has them; any other content as it is."""
+    return content.get('params_ema', content.get('params', content)) if isinstance(content, dict) else content
+
+
 def write_safetensors(path: Path, tensors: Mapping[str, Tensor], metadata: Mapping[str, str]) -> None:
     """Write tensors and texts about them as a safetensors file, in one move.
 

@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Annotated, Any, Literal
 
 import torch
@@ -19,7 +20,7 @@ from dkp_plugin.host.seeds import image_generator
 from dkp_plugin.models.one_pass_training import VARIATIONAL_WEIGHT, OnePassTraining
 from dkp_plugin.models.training_options import Block, Number, TrainBlock, TrainingOptions, ValBlock, check_training
 from dkp_plugin.models.unpaired_options import PARTS, Share
-from dkp_plugin.physics.coding_noise import NoiseModel, estimate_coding_noise
+from dkp_plugin.physics.coding_noise import estimate_coding_noise
 from dkp_plugin.physics.degradation import SCALES, Degradation
 from dkp_plugin.physics.kernel_families import KernelFamily, build_family
 from dkp_plugin.physics.kernels import default_kernel_size
@@ -158,10 +159,10 @@ class PhotoSRModel(OnePassTraining):
 
     def restore_for_validation(self, data: Mapping[str, Any], net: UnpairedSR) -> dict[str, Restored]:
         """Restore with the kernel network's kernel and, where the set has kernels, with the true one (``_oracle``)."""
-        lq, noise = data['lq'].to(self.device), None
+        lq, degradation = data['lq'].to(self.device), self.degradation
         if 'jpeg_quality' in data:
-            coding = estimate_coding_noise(lq, int(data['jpeg_quality'][0]))
-            noise = NoiseModel.of(tuple(lq.shape[-2:]), [0.0], [coding])
+            degradation = replace(degradation, coding=estimate_coding_noise(lq, int(data['jpeg_quality'][0])))
+        noise = degradation.noise_model(lq)
         ways = {'': net.restore(lq, noise=noise)}
         if 'kernel' in data:
             ways['_oracle'] = net.restore(lq, data['kernel'].to(self.device), noise=noise)

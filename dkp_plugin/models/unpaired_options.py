@@ -20,10 +20,8 @@ from dkp_plugin.models.training_options import (
     ValBlock,
 )
 from dkp_plugin.physics.degradation import SCALES, Degradation
-from dkp_plugin.physics.kernel_families import KERNEL_FAMILIES, KernelFamily, build_family
+from dkp_plugin.physics.kernel_families import KERNEL_FAMILIES, WIDE_VARIANCES, KernelFamily, build_family
 from dkp_plugin.physics.kernels import default_kernel_size
-
-WIDE = 0.1, 4.0  # variances of the random Gaussian kernels, in units of the scale
 
 PARTS = 's', 'n', 'r'  # of the network; their gradients are cut one by one
 
@@ -149,6 +147,6 @@ def random_family(block: Mapping[str, Any], degradation: Degradation) -> KernelF
     name = name if name in KERNEL_FAMILIES else 'gaussian'
     ranges = {key: block.get(key) for key in ('variance_range', 'length_range')}
     if name == 'gaussian' and ranges['variance_range'] is None:
-        ranges['variance_range'] = tuple(degradation.scale * bound for bound in WIDE)
+        ranges['variance_range'] = tuple(degradation.scale * bound for bound in WIDE_VARIANCES)
     size, centre = degradation.kernel_size, degradation.centre
     return build_family(name, degradation.scale, size, centre, **ranges)

@@ -27,6 +27,7 @@ from dkp_plugin.models.unpaired_options import (
     random_family,
 )
 from dkp_plugin.models.unpaired_pictures import kernel_sheet, preview
+from dkp_plugin.physics.degradation import round_to_levels
 
 OPTIONAL_LOSSES = ('distill', 'affinity', 'aux', 'data')
 
@@ -262,7 +263,7 @@ class UnpairedSRModel(OnePassTraining):
             y = self.net_g.inside.A(x, kernels)
             if self.degradation.noise > 0:
                 y = y + self.degradation.noise * torch.randn(y.shape, generator=generator).to(y)
-            return (255 * y).round().clamp(0, 255) / 255
+            return round_to_levels(y)
 
     def _place(self, size: int, generator: torch.Generator, crop: int | None = None) -> Any:
         """A function that cuts the same random square out of images of ``size`` pixels."""

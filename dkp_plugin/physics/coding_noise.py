@@ -175,16 +175,12 @@ def coding_variances(coefficients: Tensor, step: Tensor) -> Tensor:
     nonzeros = (coefficients.abs() > step / 2).float().sum(0)
     outside = nonzeros.clamp(0.5, num - 0.5) / num
     scale = step / (-2 * outside.log())
-    scale = torch.where(nonzeros < FEW_NONZEROS, _cautious_minimum(scale, _fitted_scale(scale, nonzeros)), scale)
+    fitted = _fitted_scale(scale, nonzeros).clamp_min(scale / 4)  # not trusted below a quarter of the bound
+    scale = torch.where(nonzeros < FEW_NONZEROS, torch.minimum(scale, fitted), scale)
     ratio = step / (2 * scale)
     outside = torch.exp(-ratio)
     inside = 2 * scale**2 - outside * scale**2 * (ratio**2 + 2 * ratio + 2)
     return inside.clamp_min(0) + outside * step**2 / 12
-
-
-def _cautious_minimum(bound: Tensor, fitted: Tensor) -> Tensor:
-    """The smaller of a bound and a fit, which is not trusted below a quarter of the bound."""
-    return torch.minimum(bound, fitted.clamp_min(bound / 4))
 
 
 def _fitted_scale(scale: Tensor, nonzeros: Tensor) -> Tensor:

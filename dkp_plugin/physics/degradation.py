@@ -138,6 +138,11 @@ def data_step(
     return z + torch.fft.ifft2(spread * zero_inserted).real
 
 
+def round_to_levels(y: Tensor) -> Tensor:
+    """Round images of any shape to 8 bits and clip them to [0, 1]."""
+    return (255 * y).round().clamp(0, 255) / 255
+
+
 @dataclass(frozen=True)
 class Degradation:
     """The known part of the forward model: everything except the kernel.
@@ -177,12 +182,12 @@ class Degradation:
         """Variance of an LR value about A(x): the noise plus the error of rounding or truncating to 8 bits."""
         return self.noise**2 + ROUNDING_VARIANCE
 
-    def noise_model(self, size: tuple[int, int]) -> NoiseModel | None:
-        """The noise of an LR image of (h, w) pixels; None if there is none."""
+    def noise_model(self, lq: Tensor) -> NoiseModel | None:
+        """The noise of an LR image (1, C, h, w), on its device; None if there is none."""
         if self.coding is None and self.noise == 0:
             return None
         white = self.noise if self.coding is None else self.coding.white
-        return NoiseModel.of(size, [white], [self.coding])
+        return NoiseModel.of(tuple(lq.shape[-2:]), [white], [self.coding]).to(lq.device)
 
     @property
     def reach(self) -> int:

@@ -90,6 +90,14 @@ def convert_convention(kernel: Tensor, scale: int, source: str, target: str) -> 
     return kernel, part == 0
 
 
+def from_aligned(image: Tensor, scale: int, convention: str) -> Tensor:
+    """Move a periodic HR image (B, C, H, W) from the grid of ``aligned`` to that of ``aligned`` or ``released``.
+
+    Under ``released``, the LR image lies s - 1 whole HR pixels further, so the HR image is rolled by -(s - 1).
+    """
+    return image if convention == 'aligned' else image.roll((1 - scale,) * 2, dims=(-2, -1))
+
+
 def crop_kernel(kernel: Tensor, kernel_size: int) -> Tensor:
     """Crop kernels (N, 1, K, K) to their central ``kernel_size`` pixels, or pad them with zeros, and renormalise."""
     margin = (kernel_size - kernel.shape[-1]) // 2

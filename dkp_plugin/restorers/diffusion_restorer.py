@@ -130,8 +130,7 @@ class Diffusion(Restorer):
         self.spectrum = power_law(rows, columns, torch.tensor([self.error_exponent]))[0].to(lq.device)
         self.noise_spectrum = None
         if degradation.coding is not None:
-            noise = degradation.noise_model(tuple(lq.shape[-2:])).to(lq.device)
-            self.noise_spectrum = noise.spectrum + ROUNDING_VARIANCE
+            self.noise_spectrum = degradation.noise_model(lq).spectrum + ROUNDING_VARIANCE
         x0 = degradation.enlarge(self.lq).clamp(0, 1)
         self.x_t = x0 + self.levels[0] * self._noise(x0)
         self._denoise(self.levels[0])

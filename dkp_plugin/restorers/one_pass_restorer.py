@@ -69,11 +69,11 @@ class OnePass(Restorer):
             raise UserError(f'network_g: {error}') from None
         self.iteration, self.degradation, self.lq = 0, degradation, lq
         dtype = compute_dtype(self.precision, lq.device)
-        noise = degradation.noise_model(tuple(lq.shape[-2:]))
+        noise = degradation.noise_model(lq)
         if self.denoiser is not None and not self.net.takes_noise:
             lq = self.denoiser(lq, degradation.noise, dtype)
         with torch.no_grad():
-            self.look = self.net.look(lq, dtype, None if noise is None else noise.to(lq.device))
+            self.look = self.net.look(lq, dtype, noise)
             self.x = self.net.image_outside(self.look.intermediate).clamp(0, 1)
 
     @property

@@ -129,9 +129,9 @@ def test_noise_of_a_batch(rng):
     torch.testing.assert_close(added, code.spectrum((16, 24)), rtol=1e-4, atol=1e-7)
     expected = [0.02, code.variances[0].mean().sqrt().item(), code.variances[1:].mean().sqrt().item()]
     torch.testing.assert_close(noise.levels, torch.tensor([[0.1, 0.0, 0.0], expected]))
-    degradation = Degradation(2, 11, noise=0.05, coding=code)
-    torch.testing.assert_close(degradation.noise_model((16, 24)).spectrum[0], noise.spectrum[1])
-    assert Degradation(2, 11).noise_model((16, 24)) is None
+    degradation, lq = Degradation(2, 11, noise=0.05, coding=code), torch.zeros(1, 3, 16, 24)
+    torch.testing.assert_close(degradation.noise_model(lq).spectrum[0], noise.spectrum[1])
+    assert Degradation(2, 11).noise_model(lq) is None
 
 
 def test_channels_with_one_weight_need_no_colour_space(rng):
