@@ -28,6 +28,7 @@ from dkp_plugin.io.images import decode_image
 from dkp_plugin.photos.presets import METHODS, Choices, make_options
 from dkp_plugin.physics.coding_noise import rgb_to_ycc
 from dkp_plugin.physics.degradation import Degradation, round_to_levels
+from dkp_plugin.physics.jpeg_coding import JpegCoding
 from dkp_plugin.physics.kernel_families import build_family
 
 SCALE, MARGIN = 4, 8  # MARGIN: LR pixels that are cut at each side, more than the kernel reaches
@@ -90,7 +91,7 @@ def main() -> None:
         for path in paths:
             gt, lq, kernel = degrade(decode_image(path.read_bytes(), str(path))[None], path.stem, case)
             bicubic = crop_border(plain.enlarge(mirror_border(lq, MARGIN)), SCALE * MARGIN)
-            result = restoration(lq, path.stem, case.quality or None)
+            result = restoration(lq, path.stem, JpegCoding.standard(case.quality) if case.quality else None)
             kernel_psnr = calculate_kernel_psnr(result.kernel[0, 0].numpy(), kernel[0, 0].numpy())
             found.append((psnr(bicubic, gt), psnr(result.x, gt), kernel_psnr, result.confidence.is_low))
             rows.append((path.stem, case.quality, case.noise, case.family, *found[-1]))

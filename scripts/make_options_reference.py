@@ -77,8 +77,8 @@ WORDS = {
         '`released` for the benchmarks of FKP and DKP.',
         'kernel_size': 'Odd side K of the kernel, in HR pixels; `auto`: min(4 s + 3, 21), at scale 1 15.',
         'noise': 'Standard deviation of white noise in the LR image, out of 255; `auto`: estimated from each image.',
-        'jpeg': 'JPEG quality of the LR image, 1 to 100, from which its compression error is estimated; `auto`: that '
-        'of a JPEG file; `off`: none.',
+        'jpeg': 'JPEG quality of the LR image, 1 to 100, from which its compression error is estimated; `auto`: the '
+        'tables of a JPEG file; `off`: none.',
         'border': 'Border condition of the image: `mirror`, or `periodic` as in the benchmarks; `auto`: `mirror` for '
         'the convention `aligned`, `periodic` for `released`.',
     },

@@ -20,6 +20,7 @@ from dkp_plugin.io.kernel_files import KERNEL_SUFFIXES, decode_kernel
 from dkp_plugin.io.lmdb_reader import list_lmdb, read_lmdb
 from dkp_plugin.io.photo_files import Photo, decode_photo
 from dkp_plugin.physics.degradation import SCALES
+from dkp_plugin.physics.jpeg_coding import JpegCoding
 
 
 class IOBackendOptions(BaseModel):
@@ -78,7 +79,8 @@ class BlindSRDataset(Dataset):
     An item holds ``lq`` (C, h, w), ``lq_path`` and, if known, ``gt`` (C, s h, s w), ``gt_path`` and ``kernel``
     (1, K, K): float32, RGB or gray, [0, 1]. HR images are cropped at the top left to s times the size of the LR image.
     If the LR file has an alpha channel, the item also holds ``alpha`` (1, h, w), float32 in [0, 1], and the hidden
-    pixels of ``lq`` are filled. If it is a JPEG, the item holds ``jpeg_quality``, an integer from 1 to 100.
+    pixels of ``lq`` are filled. If it is a JPEG, the item holds ``jpeg``, the numbers of a
+    :class:`~dkp_plugin.physics.jpeg_coding.JpegCoding`, (196,).
 
     Raises:
         OptionError: if a folder is missing or empty, or an image has no counterpart.
@@ -143,14 +145,15 @@ class BlindSRDataset(Dataset):
         if self.synthesis is not None:
             gt = self.synthesis.crop(images['gt'])
             lq, kernel = self.synthesis.degrade(gt, name)
-            known = _known(None, self.synthesis.jpeg_quality)
+            quality = self.synthesis.jpeg_quality
+            known = _known(None, None if quality is None else JpegCoding.standard(quality))
             return {'lq': lq, 'gt': gt, 'kernel': kernel, **known, 'lq_path': paths['gt_path'], **paths}
         if 'gt' in images:
             images = self._fit(images['lq'], images['gt'], paths['gt_path'])
         if 'kernel' in self.roots:
             content, path = self._read('kernel', name)
             images['kernel'] = decode_kernel(content, path, self.options.convention)
-        return images | _known(image_of(photos['lq'])[1], photos['lq'].jpeg_quality) | paths
+        return images | _known(image_of(photos['lq'])[1], photos['lq'].jpeg) | paths
 
     def _read(self, key: str, name: str) -> tuple[bytes, str]:
         """Read a file from its root; return its bytes and its path."""
@@ -176,7 +179,7 @@ class BlindSRDataset(Dataset):
         return {'lq': lq.expand(channels, -1, -1), 'gt': gt[:, :height, :width].expand(channels, -1, -1)}
 
 
-def _known(alpha: Tensor | None, jpeg_quality: int | None) -> dict[str, Any]:
+def _known(alpha: Tensor | None, jpeg: JpegCoding | None) -> dict[str, Any]:
     """The optional keys of an item that have a value."""
-    keys = {'alpha': alpha, 'jpeg_quality': jpeg_quality}
+    keys = {'alpha': alpha, 'jpeg': None if jpeg is None else jpeg.to_tensor()}
     return {key: value for key, value in keys.items() if value is not None}

@@ -8,6 +8,7 @@ from torch import Tensor
 from dkp_plugin.data.synthesis import compress
 from dkp_plugin.physics.coding_noise import CodingNoise, NoiseModel, estimate_coding_noise
 from dkp_plugin.physics.degradation import round_to_levels
+from dkp_plugin.physics.jpeg_coding import JpegCoding
 from dkp_plugin.physics.noise import estimate_noise
 
 
@@ -56,4 +57,4 @@ class Observation:
         quality = round(worst + (best - worst) * quality)
         seen = compress(seen, quality).expand(3, -1, -1)
         white = estimate_noise(seen.unsqueeze(0)) if has_noise else 0.0
-        return seen, white, estimate_coding_noise(seen.unsqueeze(0), quality, white)
+        return seen, white, estimate_coding_noise(seen.unsqueeze(0), JpegCoding.standard(quality), white)

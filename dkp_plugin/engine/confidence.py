@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from torch import Tensor
 
 from dkp_plugin.physics.jpeg import blockiness, compression_error
+from dkp_plugin.physics.jpeg_coding import JpegCoding
 from dkp_plugin.physics.jpeg_detection import detect_jpeg
 from dkp_plugin.physics.noise import estimate_noise
 
@@ -25,17 +26,24 @@ class Inspection:
 
     Attributes:
         noise: Estimated standard deviation of the noise, out of 255; 0 if it is below 1.
-        jpeg_quality: Quality of a JPEG file, or of a JPEG whose pixels another file holds, 1 to 100; None for others.
-        jpeg_origin: Row and column at which the blocks of such a JPEG begin, 0 to 7.
+        jpeg: How the image was compressed, from its JPEG file or, of other files, from its pixels; None: it was not.
         has_blocks: Whether blocks show although no JPEG was found, as after a second compression.
         doubts: Reasons why the kernel estimate may be unreliable; empty if none are found.
     """
 
     noise: float
-    jpeg_quality: int | None = None
-    jpeg_origin: tuple[int, int] = (0, 0)
+    jpeg: JpegCoding | None = None
     has_blocks: bool = False
     doubts: list[str] = field(default_factory=list)
+
+    @property
+    def jpeg_quality(self) -> int | None:
+        """About what quality a JPEG was compressed with, 1 to 100; None for other images."""
+        return None if self.jpeg is None else self.jpeg.quality
+
+    def record(self) -> dict[str, object]:
+        """The attributes as they stand in a record."""
+        return vars(self) | {'jpeg': None if self.jpeg is None else self.jpeg.record()}
 
 
 @dataclass(frozen=True)
@@ -58,31 +66,30 @@ class Confidence:
         return bool(self.doubts)
 
 
-def white_equivalent(noise: float, jpeg_quality: int | None) -> float:
+def white_equivalent(noise: float, jpeg: JpegCoding | None) -> float:
     """The noise for methods that know white noise alone, or half of the JPEG error if that is larger; out of 255."""
-    return noise if jpeg_quality is None else max(noise, COMPRESSION_SHARE * compression_error(jpeg_quality))
+    return noise if jpeg is None else max(noise, COMPRESSION_SHARE * compression_error(jpeg.quality))
 
 
-def inspect(lq: Tensor, jpeg_quality: int | None = None) -> Inspection:
+def inspect(lq: Tensor, jpeg: JpegCoding | None = None) -> Inspection:
     """Check an LR image for properties that mislead kernel estimation.
 
     Args:
         lq: LR image, (1, C, h, w) in [0, 1].
-        jpeg_quality: Quality of a JPEG file, 1 to 100; None for other files, whose pixels may show that they were one.
+        jpeg: How a JPEG file was compressed; None for other files, whose pixels may show that they were one.
     """
-    noise, doubts, origin = 255 * estimate_noise(lq), [], (0, 0)
-    if jpeg_quality is None:
-        jpeg_quality, origin = detect_jpeg(lq.expand(-1, 3, -1, -1)) or (None, (0, 0))
+    noise, doubts = 255 * estimate_noise(lq), []
+    jpeg = jpeg or detect_jpeg(lq.expand(-1, 3, -1, -1))
     if noise > STRONG_NOISE:
         doubts.append(f'strong noise, standard deviation about {noise:.1f} out of 255')
-    if jpeg_quality is not None and jpeg_quality < LOW_QUALITY:
-        doubts.append(f'JPEG compression, quality about {jpeg_quality}')
-    has_blocks = jpeg_quality is None and blockiness(lq) > HIGH_BLOCKINESS
+    if jpeg is not None and jpeg.quality < LOW_QUALITY:
+        doubts.append(f'JPEG compression, quality about {jpeg.quality}')
+    has_blocks = jpeg is None and blockiness(lq) > HIGH_BLOCKINESS
     if has_blocks:
         doubts.append('visible JPEG blocks')
     if min(lq.shape[-2:]) < FEW_PIXELS:
         doubts.append(f'few pixels, {lq.shape[-1]}x{lq.shape[-2]}')
-    return Inspection(noise, jpeg_quality, origin, has_blocks, doubts)
+    return Inspection(noise, jpeg, has_blocks, doubts)
 
 
 def judge(y: Tensor, lq: Tensor, expected_kernel_psnr: float | None, noise: float) -> Confidence:

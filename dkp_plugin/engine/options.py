@@ -22,8 +22,8 @@ ALLOW_OFF = BeforeValidator(lambda value: 'off' if value is False else value)  #
 class DegradationOptions(BaseModel):
     """Block ``degradation``: the forward model without its kernel.
 
-    ``jpeg``: the quality of the JPEG file that the LR image comes from, 1 to 100; ``auto`` reads it from a JPEG file,
-    ``off`` ignores the compression error.
+    ``jpeg``: the quality of the JPEG file that the LR image comes from, 1 to 100; ``auto`` reads the tables of
+    a JPEG file, ``off`` ignores the compression error.
     ``border``: the forward model has periodic borders. ``mirror`` pads the image with its mirror image and crops the
     result, which suits photographs; ``periodic`` suits benchmarks whose LR images were made with periodic borders.
     ``auto`` is ``mirror`` for the convention ``aligned`` and ``periodic`` for ``released``.

@@ -31,6 +31,7 @@ from dkp_plugin.host.schema import parse_section
 from dkp_plugin.host.seeds import image_generator
 from dkp_plugin.physics.coding_noise import estimate_coding_noise
 from dkp_plugin.physics.degradation import Degradation
+from dkp_plugin.physics.jpeg_coding import JpegCoding
 from dkp_plugin.restorers.base import Restorer, Tiling
 
 MIN_SIDE = 16  # LR pixels
@@ -150,7 +151,7 @@ class Restoration:
         self,
         lq: Tensor,
         name: str,
-        jpeg_quality: int | None = None,
+        jpeg: JpegCoding | None = None,
         observer: Observer | None = None,
         checkpoints: Checkpoints | None = None,
     ) -> Result:
@@ -159,7 +160,7 @@ class Restoration:
         Args:
             lq: LR image, (1, C, h, w) in [0, 1], C 1 or 3, at least 16x16 pixels.
             name: File name without folder and suffix; together with the seed it determines all random numbers.
-            jpeg_quality: Quality of a JPEG file, 1 to 100; None for other files.
+            jpeg: How a JPEG file was compressed; None for other files.
             observer: Follows the restoration.
             checkpoints: Save the state; an interrupted image resumes from them.
 
@@ -172,7 +173,7 @@ class Restoration:
         self._check_size(lq, name)
         # Image priors expect noise that differs between the channels, so a gray image gets three identical channels.
         colour = lq.to(self.device, copy=True).expand(-1, 3, -1, -1)
-        inspection = inspect(colour, jpeg_quality)
+        inspection = inspect(colour, jpeg)
         observer.inspected(inspection)
         degradation = self._observed(colour, inspection)
         margin = self.margin
@@ -198,14 +199,16 @@ class Restoration:
         """The forward model with the noise of an LR image, (1, 3, h, w), as estimated or set by the options."""
         block = self.options.degradation
         white = inspection.noise if block.noise == 'auto' else block.noise
-        quality = {'auto': inspection.jpeg_quality, 'off': None}.get(block.jpeg, block.jpeg)
+        if isinstance(block.jpeg, int):
+            jpeg = JpegCoding.standard(block.jpeg)
+        else:
+            jpeg = inspection.jpeg if block.jpeg == 'auto' else None
         if (block.jpeg, block.noise) == ('auto', 'auto') and inspection.has_blocks:
-            quality = BLOCKS_QUALITY
-        if quality is None:
+            jpeg = JpegCoding.standard(BLOCKS_QUALITY)
+        if jpeg is None:
             return replace(self.degradation, noise=white / 255)
-        row, column = inspection.jpeg_origin
-        coding = estimate_coding_noise(colour[..., row:, column:], quality, white / 255)
-        return replace(self.degradation, noise=white_equivalent(white, quality) / 255, coding=coding)
+        coding = estimate_coding_noise(colour, jpeg, white / 255)
+        return replace(self.degradation, noise=white_equivalent(white, jpeg) / 255, coding=coding)
 
     @property
     def margin(self) -> int:

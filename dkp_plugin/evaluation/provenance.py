@@ -87,22 +87,22 @@ class Provenance:
         """The provenance of the result and the metrics of an item.
 
         Args:
-            item: Item of a data set: ``lq`` and, if known, ``alpha``, ``jpeg_quality``, ``gt`` and ``kernel``, arrays
-                or tensors.
+            item: Item of a data set: ``lq`` and, if known, ``alpha``, ``jpeg``, ``gt`` and ``kernel``, arrays or
+                tensors.
 
         Returns:
             ``options``; ``version`` of the package; ``input``, the digest of the LR image, its alpha channel, its JPEG
-            quality and, for an oracle, the kernel; ``figures``, the digest of the metrics and the ground truth, on
+            coding and, for an oracle, the kernel; ``figures``, the digest of the metrics and the ground truth, on
             which the result does not depend.
         """
         kernel = [item['kernel']] if self.is_oracle and item.get('kernel') is not None else []
         alpha = [item['alpha']] if item.get('alpha') is not None else []
-        quality = [int(item['jpeg_quality'])] if item.get('jpeg_quality') is not None else []
+        jpeg = [np.asarray(item['jpeg']).tolist()] if item.get('jpeg') is not None else []
         truth = [item[key] for key in ('gt', 'kernel') if item.get(key) is not None]
         return {
             'options': self.options,
             'version': __version__,
-            'input': _digest(item['lq'], *alpha, *kernel, parts=quality),
+            'input': _digest(item['lq'], *alpha, *kernel, parts=jpeg),
             'figures': _digest(*truth, parts=[self.metrics]),
         }
 

@@ -18,7 +18,7 @@ from dkp_plugin.evaluation.provenance import Provenance, differences
 from dkp_plugin.evaluation.records import Records, read_image_record
 from dkp_plugin.host.errors import ImageError, OptionError, UserError
 from dkp_plugin.host.processes import is_main
-from dkp_plugin.io.photo_files import jpeg_quality
+from dkp_plugin.io.jpeg_files import read_jpeg_coding
 
 Item = dict[str, Any]
 
@@ -77,8 +77,8 @@ def load_item(dataset: Dataset, index: int) -> Item:
         item = dict(dataset[index])
         _check_pair(dataset, item)
         if isinstance(dataset, PairedImageDataset | SingleImageDataset):  # this package's data sets provide it
-            quality = jpeg_quality(Path(item['lq_path']))
-            item |= {} if quality is None else {'jpeg_quality': quality}
+            jpeg = read_jpeg_coding(Path(item['lq_path']))
+            item |= {} if jpeg is None else {'jpeg': jpeg.to_tensor()}
         item |= {key: _to_image(item[key], key, item['lq_path']) for key in ('lq', 'gt', 'alpha') if key in item}
         if 'kernel' in item:
             kernel = torch.as_tensor(item['kernel'], dtype=torch.float32)

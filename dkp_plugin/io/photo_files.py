@@ -20,9 +20,10 @@ from dkp_plugin.io import tiff
 from dkp_plugin.io.colours import fitting_profile, to_gray_or_rgb
 from dkp_plugin.io.files import write_bytes
 from dkp_plugin.io.formats import HINTS, SUFFIXES, open_image
+from dkp_plugin.io.jpeg_files import jpeg_coding
 from dkp_plugin.io.metadata import Metadata, read_metadata
 from dkp_plugin.io.png import decode_png, encode_png
-from dkp_plugin.physics.jpeg import quality_from_tables
+from dkp_plugin.physics.jpeg_coding import JpegCoding
 
 MAX_PIXELS = 100_000_000
 LOSSLESS_SUFFIXES = ('.png', '.tif', '.tiff')
@@ -37,14 +38,14 @@ class Photo:
     Attributes:
         pixels: (h, w, C) uint8 or uint16; see the module.
         icc_profile: ICC profile of its colours, if the file has one that fits the pixels.
-        jpeg_quality: Of a JPEG file, about what quality it was saved with, 1 to 100.
+        jpeg: How a JPEG file was compressed; None for other files.
         metadata: What the file says beside its pixels.
         notes: What was left out or is inexact, each a phrase about the file.
     """
 
     pixels: np.ndarray
     icc_profile: bytes | None = None
-    jpeg_quality: int | None = None
+    jpeg: JpegCoding | None = None
     metadata: Metadata = field(default_factory=Metadata)
     notes: tuple[str, ...] = ()
 
@@ -78,16 +79,6 @@ def photo_size(path: Path, max_pixels: int = MAX_PIXELS) -> tuple[int, int]:
                 return _check_size(image.height, image.width, str(path), max_pixels)
     except OSError as error:
         raise ImageError(f'{path}: {error.strerror or error}') from None
-
-
-def jpeg_quality(path: Path) -> int | None:
-    """About what quality a JPEG file was saved with, 1 to 100, from its head; None for any other file."""
-    try:
-        with path.open('rb') as file, open_image(file) as image:
-            tables = getattr(image, 'quantization', None)
-            return quality_from_tables(tables) if tables else None
-    except Exception:  # no image, or none that can be read: whoever reads its pixels reports that
-        return None
 
 
 def decode_photo(content: bytes, name: str, max_pixels: int = MAX_PIXELS) -> Photo:
@@ -151,15 +142,14 @@ def _decode(content: bytes, image: Image.Image) -> Photo:
         pixels, notes = decode_png(content, image), ()
     else:
         pixels, notes = to_gray_or_rgb(image, profile)
-    tables = getattr(image, 'quantization', None)
     info = dict(image.info)
-    if tables and not info.get('jfif_unit'):  # then Pillow makes up 72 dpi
+    if getattr(image, 'quantization', None) and not info.get('jfif_unit'):  # then Pillow makes up 72 dpi
         info.pop('dpi', None)
     metadata, orientation, more = read_metadata(exif, info)
     return Photo(
         _turn(pixels, orientation),
         fitting_profile(profile, pixels.shape[2]),
-        quality_from_tables(tables) if tables else None,
+        jpeg_coding(image, orientation),
         metadata,
         (*((SEVERAL,) if has_several else ()), *notes, *more),
     )

@@ -36,6 +36,7 @@ from dkp_plugin.io.kernel_files import read_kernel, write_kernel
 from dkp_plugin.io.photo_files import write_photo
 from dkp_plugin.io.pixels import from_tensor
 from dkp_plugin.io.transparency import join_alpha
+from dkp_plugin.physics.jpeg_coding import JpegCoding
 
 
 @MODEL_REGISTRY.register()
@@ -81,7 +82,7 @@ class BlindSRModel(BaseModel):
 
         Args:
             data: ``lq`` (1, C, h, w) and ``lq_path``; optionally ``gt`` (1, C, s h, s w), ``kernel`` (1, 1, K, K),
-                ``alpha`` (1, 1, h, w) and ``jpeg_quality``, (1,).
+                ``alpha`` (1, 1, h, w) and ``jpeg``, (1, 196).
 
         Raises:
             ImageError: if the sizes of the HR and LR images do not match the scale.
@@ -90,7 +91,7 @@ class BlindSRModel(BaseModel):
         self.image_name = Path(lq_path).stem
         self.lq = data['lq'].to(self.device)
         self.gt, self.kernel_gt, self.alpha = (data.get(key) for key in ('gt', 'kernel', 'alpha'))
-        self.jpeg_quality = int(data['jpeg_quality'][0]) if 'jpeg_quality' in data else None
+        self.jpeg = JpegCoding.from_tensor(data['jpeg'][0]) if 'jpeg' in data else None
         expected = tuple(self.options.scale * side for side in self.lq.shape[-2:])
         if self.gt is not None and tuple(self.gt.shape[-2:]) != expected:
             raise ImageError(
@@ -113,7 +114,7 @@ class BlindSRModel(BaseModel):
         self.trajectory = Trajectory(self.options.val.curve_freq, lambda: self.checkpoints.seconds)
         self.checkpoints.beside = self.trajectory
         with _Progress(self.image_name, self.options.val.pbar, self.trajectory) as progress:
-            self.result = self.restoration(self.lq, self.image_name, self.jpeg_quality, progress, self.checkpoints)
+            self.result = self.restoration(self.lq, self.image_name, self.jpeg, progress, self.checkpoints)
         self.output, self.kernel = self.result.x, self.result.kernel
 
     def get_current_visuals(self) -> dict[str, Tensor]:
@@ -233,7 +234,7 @@ class BlindSRModel(BaseModel):
             'seed': self.options.manual_seed,
             'oracle': self.net_k.needs_truth,
             'noise': 255 * result.degradation.noise,
-            'inspection': asdict(result.inspection),
+            'inspection': result.inspection.record(),
             'confidence': asdict(result.confidence),
             **({} if result.tile is None else {'tile': result.tile}),
             'num_iter': result.num_iter,

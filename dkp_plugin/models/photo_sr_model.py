@@ -22,6 +22,7 @@ from dkp_plugin.models.training_options import Block, Number, TrainBlock, Traini
 from dkp_plugin.models.unpaired_options import PARTS, Share
 from dkp_plugin.physics.coding_noise import estimate_coding_noise
 from dkp_plugin.physics.degradation import SCALES, Degradation
+from dkp_plugin.physics.jpeg_coding import JpegCoding
 from dkp_plugin.physics.kernel_families import KernelFamily, build_family
 from dkp_plugin.physics.kernels import default_kernel_size
 
@@ -160,8 +161,9 @@ class PhotoSRModel(OnePassTraining):
     def restore_for_validation(self, data: Mapping[str, Any], net: UnpairedSR) -> dict[str, Restored]:
         """Restore with the kernel network's kernel and, where the set has kernels, with the true one (``_oracle``)."""
         lq, degradation = data['lq'].to(self.device), self.degradation
-        if 'jpeg_quality' in data:
-            degradation = replace(degradation, coding=estimate_coding_noise(lq, int(data['jpeg_quality'][0])))
+        if 'jpeg' in data:
+            coding = estimate_coding_noise(lq, JpegCoding.from_tensor(data['jpeg'][0]))
+            degradation = replace(degradation, coding=coding)
         noise = degradation.noise_model(lq)
         ways = {'': net.restore(lq, noise=noise)}
         if 'kernel' in data:

@@ -23,6 +23,7 @@ from dkp_plugin.io.photo_files import MAX_PIXELS, read_photo
 from dkp_plugin.io.pixels import from_tensor, to_tensor
 from dkp_plugin.io.transparency import join_alpha, split_alpha
 from dkp_plugin.photos.presets import Choices, make_options
+from dkp_plugin.physics.jpeg_coding import JpegCoding
 
 OnProgress = Callable[[int, int], None]  # called with the steps done and an upper bound of their number
 
@@ -109,7 +110,7 @@ def restore(
     observer = _StepObserver(on_progress) if on_progress else None
     if isinstance(image, str | os.PathLike):
         photo = read_photo(Path(image), max_pixels)
-        return restorer(photo.pixels, Path(image).stem, photo.jpeg_quality, observer)
+        return restorer(photo.pixels, Path(image).stem, photo.jpeg, observer)
     return restorer(to_pixels(image), observer=observer)
 
 
@@ -206,7 +207,7 @@ class PhotoRestorer:
         self,
         pixels: np.ndarray,
         name: str = '',
-        jpeg_quality: int | None = None,
+        jpeg: JpegCoding | None = None,
         observer: Observer | None = None,
         checkpoints: Checkpoints | None = None,
     ) -> RestorationResult:
@@ -215,7 +216,7 @@ class PhotoRestorer:
         Args:
             pixels: See :func:`restore`.
             name: File name without folder and suffix, from which, with the seed, all random numbers come.
-            jpeg_quality: Of the JPEG file that the photograph comes from, if any.
+            jpeg: How the JPEG file that the photograph comes from was compressed, if any.
             observer: Follows the work.
             checkpoints: Where the state is saved, and from where an interrupted photograph resumes.
 
@@ -224,7 +225,7 @@ class PhotoRestorer:
             DivergenceError: if every attempt ended in numbers that are not finite.
         """
         colour, alpha = split_alpha(to_tensor(check_pixels(pixels)))
-        result = self.restoration(colour, name, jpeg_quality, observer, checkpoints)
+        result = self.restoration(colour, name, jpeg, observer, checkpoints)
         x = result.x
         if self.strength < 1:
             x = torch.lerp(self.restoration.enlarge(colour.to(x)), x, self.strength)

@@ -254,7 +254,7 @@ class _Worker:
         freq = self.restoration.options.val.checkpoint_freq
         checkpoints = Checkpoints(folder, wanted['fingerprint'], freq, self.logger)
         watch = _Watch(item.source.name, self.progress)
-        result = self.restorer(photo.pixels, item.source.stem, photo.jpeg_quality, watch, checkpoints)
+        result = self.restorer(photo.pixels, item.source.stem, photo.jpeg, watch, checkpoints)
         wanted['written'] = claim(item, wanted['outputs'])
         if self.arguments.save_kernel:
             degradation = self.restoration.degradation
@@ -269,7 +269,7 @@ class _Worker:
             'height': result.image.shape[0],
             'seconds': result.seconds,
             'noise': result.noise,
-            'inspection': asdict(result.inspection),
+            'inspection': result.inspection.record(),
             'confidence': asdict(result.confidence),
             'kernel': result.kernel.tolist(),
             'curve': result.curve,

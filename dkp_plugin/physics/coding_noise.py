@@ -1,6 +1,6 @@
 """The error of JPEG compression as noise with a spectrum.
 
-JPEG rounds the DCT coefficients of 8x8 blocks, separately for luma and for two chroma channels of half the resolution.
+JPEG rounds the DCT coefficients of 8x8 blocks, separately for luma and for two chroma channels of lower resolution.
 Its error is therefore not white: it is as large as the steps of the quantisation tables where the image has detail, and
 as small as the image's own coefficients where it has none. For each of the 64 coefficients, the share of zeros gives
 the scale of a Laplacian distribution, and the distribution the error's variance. Averaged over the position of the
@@ -21,30 +21,13 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from dkp_plugin.physics.jpeg import BLOCK
+from dkp_plugin.physics.jpeg_coding import USUAL_FACTORS, JpegCoding
 
-CHROMA_FACTOR = 2  # chroma has half the resolution, as most encoders have it by default
-UNSEEN_VARIANCE = 0.05  # of chroma at frequencies that its half resolution does not hold: next to no information
+UNSEEN_VARIANCE = 0.05  # of chroma at frequencies that its lower resolution does not hold: next to no information
 
 FEW_NONZEROS = 3  # blocks; with fewer the share of zeros says little of a coefficient's scale
 USUAL_SLOPE, SLOPE_TRUST = -1.5, 0.1  # of a coefficient's scale over its frequency, in logarithms
 
-LUMA_TABLE = (  # ITU-T T.81, tables K.1 and K.2, which encoders scale with the quality
-    (16, 11, 10, 16, 24, 40, 51, 61),
-    (12, 12, 14, 19, 26, 58, 60, 55),
-    (14, 13, 16, 24, 40, 57, 69, 56),
-    (14, 17, 22, 29, 51, 87, 80, 62),
-    (18, 22, 37, 56, 68, 109, 103, 77),
-    (24, 35, 55, 64, 81, 104, 113, 92),
-    (49, 64, 78, 87, 103, 121, 120, 101),
-    (72, 92, 95, 98, 112, 100, 103, 99),
-)
-CHROMA_TABLE = (
-    (17, 18, 24, 47, 99, 99, 99, 99),
-    (18, 21, 26, 66, 99, 99, 99, 99),
-    (24, 26, 56, 99, 99, 99, 99, 99),
-    (47, 66, 99, 99, 99, 99, 99, 99),
-    *((99,) * 8,) * 4,
-)
 RGB_TO_YCC = ((0.299, 0.587, 0.114), (-0.168736, -0.331264, 0.5), (0.5, -0.418688, -0.081312))  # ITU-T T.871
 
 
@@ -55,14 +38,16 @@ class CodingNoise:
     Attributes:
         variances: V_uv of luma and the two chroma channels, (3, 8, 8), in the squared units of [0, 1].
         white: Standard deviation of the white noise besides, in the units of [0, 1].
+        chroma_factors: How many rows and columns share one value of chroma.
     """
 
     variances: Tensor
     white: float = 0.0
+    chroma_factors: tuple[int, int] = USUAL_FACTORS
 
     def spectrum(self, size: tuple[int, int]) -> Tensor:
         """N(f) of the coding error of luma and chroma for LR images of (h, w) pixels, (3, h, w), as of ``fft2``."""
-        chroma = block_spectrum(self.variances[1:], size, CHROMA_FACTOR)
+        chroma = block_spectrum(self.variances[1:], size, self.chroma_factors)
         return torch.cat([block_spectrum(self.variances[:1], size), chroma])
 
 
@@ -114,20 +99,6 @@ def ycc_to_rgb(x: Tensor) -> Tensor:
     return torch.einsum('dc,bchw->bdhw', torch.linalg.inv(rgb_to_ycc_matrix().double()).to(x), x)
 
 
-def standard_tables(quality: int) -> Tensor:
-    """Quantisation tables of the Independent JPEG Group's encoder, out of 255.
-
-    Args:
-        quality: 1 to 100.
-
-    Returns:
-        (3, 8, 8): of luma and twice of chroma; rows are vertical frequencies.
-    """
-    percent = 200 - 2 * quality if quality >= 50 else 5000 // quality
-    tables = torch.tensor([LUMA_TABLE, CHROMA_TABLE, CHROMA_TABLE])
-    return ((tables * percent + 50) // 100).clamp(1, 255).float()
-
-
 @cache
 def dct_matrix() -> Tensor:
     """Orthonormal DCT-II of 8 values, rows are the vectors, (8, 8)."""
@@ -145,20 +116,23 @@ def block_coefficients(channel: Tensor) -> Tensor:
     return dct @ blocks @ dct.T
 
 
-def estimate_coding_noise(image: Tensor, quality: int, white: float = 0.0) -> CodingNoise:
-    """The coding error of a decoded JPEG, whose blocks begin at the top left.
+def estimate_coding_noise(image: Tensor, jpeg: JpegCoding, white: float = 0.0) -> CodingNoise:
+    """The coding error of a decoded JPEG.
 
     Args:
         image: (1, 3, h, w) in [0, 1], at least 16x16 pixels.
-        quality: At which it was compressed, 1 to 100.
+        jpeg: How it was compressed.
         white: Standard deviation of the white noise besides.
     """
-    ycc = rgb_to_ycc(image - torch.tensor(0.5).to(image))[0]
-    chroma = F.avg_pool2d(ycc[1:].unsqueeze(0), CHROMA_FACTOR)[0]
-    steps = standard_tables(quality).to(image) / 255
-    channels = (ycc[0], *chroma)
+    # In an image of a few blocks the error hardly depends on where they begin.
+    row, column = (
+        start if side - start >= 2 * BLOCK else 0 for start, side in zip(jpeg.origin, image.shape[-2:], strict=True)
+    )
+    ycc = rgb_to_ycc(image[..., row:, column:] - torch.tensor(0.5).to(image))[0]
+    channels = (ycc[0], *F.avg_pool2d(ycc[1:], jpeg.chroma_factors))
+    steps = jpeg.steps.to(image)
     variances = [coding_variances(block_coefficients(c), step) for c, step in zip(channels, steps, strict=True)]
-    return CodingNoise(torch.stack(variances).cpu(), white)
+    return CodingNoise(torch.stack(variances).cpu(), white, jpeg.chroma_factors)
 
 
 def coding_variances(coefficients: Tensor, step: Tensor) -> Tensor:
@@ -172,6 +146,8 @@ def coding_variances(coefficients: Tensor, step: Tensor) -> Tensor:
         (8, 8): E[x^2; |x| < q/2] + P(|x| > q/2) q^2 / 12, with the scale b = -q / (2 log(1 - share of zeros)).
     """
     num = len(coefficients)
+    if num == 0:  # a chroma channel smaller than a block
+        return step**2 / 12
     nonzeros = (coefficients.abs() > step / 2).float().sum(0)
     outside = nonzeros.clamp(0.5, num - 0.5) / num
     scale = step / (-2 * outside.log())
@@ -200,24 +176,24 @@ def _fitted_scale(scale: Tensor, nonzeros: Tensor) -> Tensor:
     return ((weight * scale.log()).sum() + slope * x).exp()
 
 
-def block_spectrum(variances: Tensor, size: tuple[int, int], factor: int = 1) -> Tensor:
+def block_spectrum(variances: Tensor, size: tuple[int, int], factors: tuple[int, int] = (1, 1)) -> Tensor:
     """Power spectrum of an error whose 8x8 DCT coefficients have the given variances.
 
     Args:
         variances: (C, 8, 8).
         size: (h, w) of the image.
-        factor: By how much the resolution of the channel is lower than the image's.
+        factors: How many rows and columns of the image share one value of the channel.
 
     Returns:
-        (C, h, w), on the grid of :func:`torch.fft.fft2`. Its mean over all frequencies is that of the variances; for a
-        factor above 1, frequencies that the channel does not hold have ``UNSEEN_VARIANCE``.
+        (C, h, w), on the grid of :func:`torch.fft.fft2`. For factors of 1, its mean over
+        all frequencies is that of the variances. Frequencies that the channel does not hold have ``UNSEEN_VARIANCE``.
     """
-    rows, columns = (torch.fft.fftfreq(side, device=variances.device) * factor for side in size)
+    rows, columns = (
+        torch.fft.fftfreq(side, device=variances.device) * factor for side, factor in zip(size, factors, strict=True)
+    )
     spectrum = torch.einsum('cuv,uh,vw->chw', variances, *(_vector_power(f) for f in (rows, columns)))
-    if factor == 1:
-        return spectrum
-    is_held = (rows.abs() < 0.5).unsqueeze(1) & (columns.abs() < 0.5)
-    return torch.where(is_held, factor**2 * spectrum, UNSEEN_VARIANCE)
+    held_rows, held_columns = (f.abs() < (0.5 if s > 1 else 1) for f, s in zip((rows, columns), factors, strict=True))
+    return torch.where(held_rows.unsqueeze(1) & held_columns, math.prod(factors) * spectrum, UNSEEN_VARIANCE)
 
 
 def _vector_power(frequencies: Tensor) -> Tensor:

@@ -1,29 +1,12 @@
-"""Estimate how strongly JPEG has compressed an image, from the file's tables or from visible blocks."""
-
-from collections.abc import Mapping, Sequence
+"""How large the error of JPEG compression is, and how visible its blocks are."""
 
 import torch
 from torch import Tensor
 
-LUMINANCE_SUM = 3688  # sum of the table in ITU-T T.81, Annex K, which encoders scale with the quality
 BLOCK = 8
 EDGE = 16 / 255  # larger steps between pixels belong to the picture
 FAINT = 0.25 / 255  # smaller median steps count as this; in drawings most steps are 0
 MIN_SHARE = 0.25  # of the pixels of a column, fewer say nothing about it
-
-
-def quality_from_tables(tables: Mapping[int, Sequence[int]]) -> int:
-    """The quality, 1 to 100, at which the encoder of the Independent JPEG Group uses similar tables.
-
-    The sum of the luminance table determines the quality, whatever the order of its entries. Rounding and the bounds 1
-    and 255 on the entries cause an error of one point.
-
-    Args:
-        tables: Quantisation tables by number, as Pillow reads them; the first is the luminance table.
-    """
-    percent = 100 * sum(tables[min(tables)]) / LUMINANCE_SUM
-    quality = (200 - percent) / 2 if percent <= 100 else 5000 / percent
-    return min(max(round(quality), 1), 100)
 
 
 def compression_error(quality: int) -> float:

@@ -9,8 +9,9 @@ import math
 import torch
 from torch import Tensor
 
-from dkp_plugin.physics.coding_noise import block_coefficients, rgb_to_ycc, standard_tables
+from dkp_plugin.physics.coding_noise import block_coefficients, rgb_to_ycc
 from dkp_plugin.physics.jpeg import BLOCK
+from dkp_plugin.physics.jpeg_coding import JpegCoding, standard_tables
 
 QUALITIES = range(20, 96)  # above them the lattice is finer than the rounding errors
 ROUNDING = 0.45  # standard deviation of a coefficient about the lattice, out of 255
@@ -21,15 +22,15 @@ OUTLIERS = 1e-3  # share of coefficients off the lattice, such as those of clipp
 MIN_EVIDENCE = 0.4  # log-likelihood per coefficient by which the lattice must surpass no lattice
 
 
-def detect_jpeg(image: Tensor) -> tuple[int, tuple[int, int]] | None:
-    """Find quality and grid of a JPEG among its decoded pixels.
+def detect_jpeg(image: Tensor) -> JpegCoding | None:
+    """Find tables and grid of a JPEG among its decoded pixels.
 
     Args:
         image: (1, 3, h, w) in [0, 1].
 
     Returns:
-        Quality, 20 to 95, as the Independent JPEG Group's encoder counts it, and the row and column, 0 to 7, at which
-        the first whole block begins; None if the image shows no lattice of a JPEG.
+        The coding of the Independent JPEG Group's encoder at a quality of 20 to 95, with the row and column, 0 to 7, at
+        which the first whole block begins; None if the image shows no lattice of a JPEG.
     """
     top, left = (max(side - LARGEST_PART, 0) // 2 // BLOCK * BLOCK for side in image.shape[-2:])
     part = image[..., top : top + LARGEST_PART, left : left + LARGEST_PART]
@@ -47,7 +48,7 @@ def detect_jpeg(image: Tensor) -> tuple[int, tuple[int, int]] | None:
     tables = [standard_tables(quality)[0].flatten()[1:].to(values) for quality in QUALITIES]
     evidence = [_lattice_evidence(values, table[index]) for table in tables]
     best = max(range(len(evidence)), key=evidence.__getitem__)
-    return (QUALITIES[best], origin) if evidence[best] > MIN_EVIDENCE else None
+    return JpegCoding.standard(QUALITIES[best], origin) if evidence[best] > MIN_EVIDENCE else None
 
 
 def _lattice_evidence(values: Tensor, step: Tensor) -> float:

@@ -16,6 +16,7 @@ from dkp_plugin.host.errors import ImageError, KernelError, OptionError
 from dkp_plugin.io.images import write_image
 from dkp_plugin.io.kernel_files import write_kernel
 from dkp_plugin.physics.degradation import degrade
+from dkp_plugin.physics.jpeg_coding import JpegCoding
 from dkp_plugin.physics.kernels import centre_of_mass
 
 NAMES = ['b 1', 'a.x', 'c']
@@ -211,7 +212,7 @@ def test_alpha_channel_comes_beside_the_image(files):
     levels = np.dstack([to_uint8(opaque), alpha])
     (files / 'LR' / 'c.png').write_bytes(cv2.imencode('.png', levels)[1].tobytes())
     items = dataset(files, 'lq')
-    assert 'alpha' not in items[0] and 'jpeg_quality' not in items[2]
+    assert 'alpha' not in items[0] and 'jpeg' not in items[2]
     (batch,) = [batch for batch in DataLoader(items, batch_size=1) if batch['lq_path'][0].endswith('c.png')]
     np.testing.assert_array_equal(batch['alpha'][0, 0].numpy(), alpha / np.float32(255))
     is_visible = torch.from_numpy(alpha == 255)
@@ -219,15 +220,16 @@ def test_alpha_channel_comes_beside_the_image(files):
     assert not batch['lq'][0].equal(opaque)  # hidden pixels take the colour of what surrounds them
 
 
-def test_jpeg_quality_comes_beside_the_image(files):
+def test_the_coding_of_a_jpeg_comes_beside_the_image(files):
     image = to_uint8(dataset(files, 'lq')[2]['lq'])
     (files / 'LR' / 'c.png').unlink()
     content = cv2.imencode('.jpg', image, [cv2.IMWRITE_JPEG_QUALITY, 60])[1].tobytes()
     (files / 'LR' / 'c.jpg').write_bytes(content)
-    qualities = [batch.get('jpeg_quality') for batch in DataLoader(dataset(files, 'lq'), batch_size=1)]
-    assert qualities[:2] == [None, None] and abs(int(qualities[2]) - 60) <= 1
+    codings = [batch.get('jpeg') for batch in DataLoader(dataset(files, 'lq'), batch_size=1)]
+    assert codings[:2] == [None, None] and JpegCoding.from_tensor(codings[2][0]) == JpegCoding.standard(60)
     made = dataset(files, 'gt', random_kernel={'jpeg_quality': 35})[0]
-    assert made['jpeg_quality'] == 35 and 'jpeg_quality' not in dataset(files, 'gt', random_kernel={})[0]
+    assert JpegCoding.from_tensor(made['jpeg']) == JpegCoding.standard(35)
+    assert 'jpeg' not in dataset(files, 'gt', random_kernel={})[0]
 
 
 def test_what_is_left_out_of_a_file_is_logged_once(files, caplog):

@@ -17,6 +17,7 @@ from dkp_plugin.engine.restoration import Observer, Restoration
 from dkp_plugin.estimators.base import KernelEstimator
 from dkp_plugin.host.errors import DivergenceError, ImageError, OptionError, UserError
 from dkp_plugin.physics.coding_noise import estimate_coding_noise
+from dkp_plugin.physics.jpeg_coding import JpegCoding
 from dkp_plugin.restorers.base import Restorer, Tiling
 
 DIP = {'type': 'DIP', 'num_feat': 4, 'num_skip': 2, 'num_scales': 2, 'non_local_scales': [2], 'precision': 'float32'}
@@ -247,7 +248,7 @@ def test_noise_is_estimated_where_the_options_say_so():
     noisy = 0.5 + 10 / 255 * torch.randn(1, 3, 64, 64, generator=torch.Generator().manual_seed(0))
     assert 255 * make(degradation={'noise': 'auto'})(noisy, 'a').degradation.noise == pytest.approx(10, rel=0.1)
     assert make(degradation={'noise': 3})(noisy, 'a').degradation.noise == pytest.approx(3 / 255)
-    compressed = make(degradation={'noise': 'auto'})(image() * 0 + 0.5, 'a', jpeg_quality=50)
+    compressed = make(degradation={'noise': 'auto'})(image() * 0 + 0.5, 'a', jpeg=JpegCoding.standard(50))
     assert compressed.inspection.doubts and compressed.degradation.noise > 2 / 255
 
 
@@ -272,18 +273,19 @@ def jpeg(quality, cut=0):
 )
 def test_the_error_of_a_jpeg_is_known_to_the_methods(block, file_quality, expected):
     lq = jpeg(60)
-    degradation = make(degradation=block)(lq, 'a', jpeg_quality=file_quality).degradation
+    file = None if file_quality is None else JpegCoding.standard(file_quality)
+    degradation = make(degradation=block)(lq, 'a', jpeg=file).degradation
     if expected is None:
         assert degradation.coding is None
     else:
-        variances = estimate_coding_noise(lq, expected).variances
+        variances = estimate_coding_noise(lq, JpegCoding.standard(expected)).variances
         torch.testing.assert_close(degradation.coding.variances, variances)
         assert degradation.noise > 2 / 255
 
 
 def test_the_blocks_of_a_cropped_jpeg_are_found():
     degradation = make(degradation={'noise': 'auto'})(jpeg(60, cut=3), 'a').degradation
-    expected = estimate_coding_noise(jpeg(60)[..., 8:, 8:], 60).variances
+    expected = estimate_coding_noise(jpeg(60)[..., 8:, 8:], JpegCoding.standard(60)).variances
     torch.testing.assert_close(degradation.coding.variances, expected)
 
 

@@ -8,6 +8,7 @@ import torch
 
 from dkp_plugin.evaluation.provenance import Provenance, differences, options_hash, result_options
 from dkp_plugin.host.version import __version__
+from dkp_plugin.physics.jpeg_coding import JpegCoding
 
 OPTIONS = {
     'scale': 2,
@@ -79,11 +80,12 @@ def test_what_the_input_of_a_result_is():
         {'lq': ITEM['lq'].reshape(3, 5, 4)},
         {'lq': ITEM['lq'].astype(np.float64)},
         {'alpha': np.zeros((1, 4, 5))},
-        {'jpeg_quality': torch.tensor(80)},
+        {'jpeg': JpegCoding.standard(80).to_tensor()},
     ):
         other = made_from(**changes)
         assert other['input'] != first['input'] and other['figures'] == first['figures'], changes
-    assert made_from(jpeg_quality=80) == made_from(jpeg_quality=torch.tensor(80)) != made_from(jpeg_quality=81)
+    numbers = JpegCoding.standard(80).to_tensor()
+    assert made_from(jpeg=numbers.numpy()) == made_from(jpeg=numbers) != made_from(jpeg=numbers + 1)
 
 
 def test_truth_and_metrics_change_the_figures_alone():

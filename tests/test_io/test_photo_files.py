@@ -137,8 +137,8 @@ def test_floating_point_pixels_are_refused():
 @pytest.mark.parametrize('quality', [30, 60, 75, 90, 95])
 def test_the_quality_of_a_jpeg_is_reported(quality):
     image = Image.fromarray(random_pixels(3, 'uint8'))
-    assert abs(decode_photo(pillow_bytes(image, 'JPEG', quality=quality), 'a').jpeg_quality - quality) <= 1
-    assert decode_photo(pillow_bytes(image, 'PNG'), 'a').jpeg_quality is None
+    assert abs(decode_photo(pillow_bytes(image, 'JPEG', quality=quality), 'a').jpeg.quality - quality) <= 1
+    assert decode_photo(pillow_bytes(image, 'PNG'), 'a').jpeg is None
 
 
 def test_decompression_bombs_are_refused_before_they_unfold(tmp_path):

@@ -86,9 +86,9 @@ def test_every_door_leads_to_the_same_pixels_and_kernels(method, photos, tmp_pat
     restorer, python = PhotoRestorer(take_options(options, {}), 'cpu'), {}
     for path in photos.iterdir():
         photo = read_photo(path)
-        result = restorer(photo.pixels, path.stem, photo.jpeg_quality)
+        result = restorer(photo.pixels, path.stem, photo.jpeg)
         python[path.stem] = result.image, result.kernel[None, None]
-        assert (path.suffix == '.jpg') == (result.inspection.jpeg_quality is not None)
+        assert (path.suffix == '.jpg') == (result.inspection.jpeg is not None)
 
     channels = {'alpha': 4, 'gray': 1}
     for name in NAMES:

@@ -20,6 +20,7 @@ from dkp_plugin.io.pixels import from_tensor, to_tensor
 from dkp_plugin.photos.api import PhotoRestorer
 from dkp_plugin.photos.presets import Choices, make_options
 from dkp_plugin.physics.degradation import Degradation
+from dkp_plugin.physics.jpeg_coding import JpegCoding
 from dkp_plugin.physics.kernel_families import build_family
 
 
@@ -266,6 +267,6 @@ def test_noise_and_compression_are_accounted_for(rng):
     result = PhotoRestorer(opt, 'cpu')(noisy.clip(0, 255).round().astype(np.uint8), observer=observer)
     assert result.noise == pytest.approx(10, rel=0.3)
     assert found == [result.inspection] and found[0].doubts[0].startswith('strong noise, ')
-    compressed = PhotoRestorer(opt, 'cpu')(pixels, jpeg_quality=50)
+    compressed = PhotoRestorer(opt, 'cpu')(pixels, jpeg=JpegCoding.standard(50))
     assert compressed.inspection.doubts == ['JPEG compression, quality about 50']
     assert compressed.noise > 2

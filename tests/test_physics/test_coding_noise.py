@@ -1,6 +1,7 @@
 """The JPEG error as noise: against Pillow's tables, SciPy's DCT and integrals, and errors of real files."""
 
 import io
+import math
 
 import numpy as np
 import pytest
@@ -11,6 +12,7 @@ import torch
 from PIL import Image
 
 from dkp_plugin.physics.coding_noise import (
+    UNSEEN_VARIANCE,
     CodingNoise,
     NoiseModel,
     block_coefficients,
@@ -19,30 +21,22 @@ from dkp_plugin.physics.coding_noise import (
     dct_matrix,
     estimate_coding_noise,
     rgb_to_ycc,
-    standard_tables,
     ycc_to_rgb,
 )
 from dkp_plugin.physics.degradation import Degradation
+from dkp_plugin.physics.jpeg_coding import JpegCoding
 
 
-def saved(image, quality):
-    """An image (h, w, 3) as it comes back from a JPEG file, and the file's tables."""
+def saved(image, **options):
+    """An image (h, w, 3) as it comes back from a JPEG file."""
     buffer = io.BytesIO()
-    Image.fromarray(image).save(buffer, 'JPEG', quality=quality)
+    Image.fromarray(image).save(buffer, 'JPEG', **options)
     with Image.open(buffer) as opened:
-        return np.array(opened), opened.quantization
+        return np.array(opened)
 
 
 def to_tensor(image):
     return torch.from_numpy(image.copy()).permute(2, 0, 1).unsqueeze(0).float() / 255
-
-
-@pytest.mark.parametrize('quality', [1, 30, 49, 50, 75, 92, 100])
-def test_tables_are_those_of_the_encoder(quality):
-    _, tables = saved(skimage.data.astronaut()[:64, :64], quality)
-    luma, blue, red = standard_tables(quality).int()
-    assert luma.flatten().tolist() == list(tables[0])
-    assert blue.flatten().tolist() == red.flatten().tolist() == list(tables[1])
 
 
 def test_colours_are_those_of_jpeg(rng):
@@ -63,12 +57,16 @@ def test_coefficients_are_those_of_scipy(rng):
     np.testing.assert_allclose(dct_matrix() @ dct_matrix().T, np.eye(8), atol=1e-6)
 
 
-@pytest.mark.parametrize('factor', [1, 2])
-def test_equal_variances_are_white_noise(factor):
-    spectrum = block_spectrum(torch.full((2, 8, 8), 0.3), (24, 40), factor)
+@pytest.mark.parametrize('factors', [(1, 1), (2, 2), (1, 2), (2, 1)])
+def test_equal_variances_are_white_noise(factors):
+    rows, columns = 24, 40
+    spectrum = block_spectrum(torch.full((2, 8, 8), 0.3), (rows, columns), factors)
     assert spectrum.shape == (2, 24, 40)
-    held = spectrum[:, :6, :10]  # below a quarter of the sampling rate
-    torch.testing.assert_close(held, torch.full_like(held, 0.3 * factor**2))
+    held = spectrum[:, : rows // 2 // factors[0], : columns // 2 // factors[1]]  # below half the sampling rate
+    torch.testing.assert_close(held, torch.full_like(held, 0.3 * factors[0] * factors[1]))
+    above = spectrum[:, rows // 2, columns // 2]  # half the sampling rate of the image
+    expected = 0.3 if factors == (1, 1) else UNSEEN_VARIANCE
+    torch.testing.assert_close(above, torch.full_like(above, expected))
 
 
 def test_the_mean_of_the_spectrum_is_the_mean_of_the_variances(rng):
@@ -110,13 +108,48 @@ def test_the_error_of_laplacian_coefficients(scale):
 @pytest.mark.parametrize('name', ['astronaut', 'coffee', 'chelsea'])
 def test_the_error_of_a_file_is_known_from_the_file(name, quality):
     image = getattr(skimage.data, name)()[:256, :256, :3]
-    decoded, _ = saved(image, quality)
+    decoded = saved(image, quality=quality)
     error = rgb_to_ycc(to_tensor(decoded) - to_tensor(image))[0]
     power = torch.fft.fft2(error, norm='ortho').abs().square()
-    spectrum = estimate_coding_noise(to_tensor(decoded), quality).spectrum((256, 256))
+    spectrum = estimate_coding_noise(to_tensor(decoded), JpegCoding.standard(quality)).spectrum((256, 256))
     assert 0.65 < power[0].mean().sqrt() / spectrum[0].mean().sqrt() < 1.35  # real coefficients have heavier tails
     low = slice(4, 32), slice(4, 32)
     assert 0.5 < power[0][low].mean() / spectrum[0][low].mean() < 2
+
+
+FLAT_TABLE, STEEP_TABLE = [24] * 64, [4 + 3 * (row + column) for row in range(8) for column in range(8)]
+
+
+@pytest.mark.parametrize(('subsampling', 'factors'), [(0, (1, 1)), (1, (1, 2)), (2, (2, 2))])
+def test_the_error_of_other_tables_and_chroma_is_known(subsampling, factors):
+    """Root of the mean power, and that of low frequencies, of luma and both chroma channels; within a factor."""
+    image = skimage.data.astronaut()[:256, :256]
+    decoded = saved(image, qtables=[STEEP_TABLE, FLAT_TABLE], subsampling=subsampling)
+    jpeg = JpegCoding((tuple(STEEP_TABLE), tuple(FLAT_TABLE), tuple(FLAT_TABLE)), factors)
+    spectrum = estimate_coding_noise(to_tensor(decoded), jpeg).spectrum((256, 256))
+    power = torch.fft.fft2(rgb_to_ycc(to_tensor(decoded) - to_tensor(image))[0], norm='ortho').abs().square()
+    low = slice(4, 48), slice(4, 48)
+    for channel in range(3):
+        ratio = power[channel][low].mean() / spectrum[channel][low].mean()
+        assert 0.35 < ratio < 1.6, channel  # of chroma, few coefficients are not zero
+    assert 0.7 < power[0].mean().sqrt() / spectrum[0].mean().sqrt() < 1.2
+    is_known = spectrum[1] != UNSEEN_VARIANCE
+    assert is_known.float().mean() == pytest.approx(1 / math.prod(factors), abs=0.01)
+
+
+def test_the_blocks_may_begin_anywhere():
+    decoded = to_tensor(saved(skimage.data.astronaut()[:96, :96], quality=50))
+    expected = estimate_coding_noise(decoded[..., 16:, 16:], JpegCoding.standard(50)).variances
+    found = estimate_coding_noise(decoded[..., 5:, 3:], JpegCoding.standard(50, origin=(11, 13))).variances
+    torch.testing.assert_close(found, expected)
+    tiny = estimate_coding_noise(decoded[..., :16, :16], JpegCoding.standard(50, origin=(15, 15)))
+    assert tiny.variances.isfinite().all() and (tiny.variances > 0).all()
+
+
+def test_chroma_smaller_than_a_block_has_the_error_of_its_steps():
+    table = tuple(FLAT_TABLE)
+    coding = estimate_coding_noise(torch.full((1, 3, 16, 16), 0.5), JpegCoding((table,) * 3, (1, 4)))
+    torch.testing.assert_close(coding.variances[1:], torch.full((2, 8, 8), (24 / 255) ** 2 / 12))
 
 
 def test_noise_of_a_batch(rng):
