@@ -9,6 +9,7 @@ data step, and a weight that depends on the image. ``docs/unpaired.md`` has the 
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -157,6 +158,16 @@ class UnpairedSR(nn.Module):
         )
         net.load_state_dict(weights)
         return net
+
+    def _load_from_state_dict(self, state_dict: dict[str, Tensor], prefix: str, *arguments: Any) -> None:
+        """Refuse weights of another scale or kernel size; whether there are data steps is this network's own choice."""
+        errors = arguments[-1]
+        for name in ('scale', 'kernel_size'):
+            found, own = state_dict.get(prefix + name), getattr(self, name)
+            if found is not None and int(found) != int(own):
+                errors.append(f'{name}: the weights are for {int(found)}, not {int(own)}')
+        state_dict[prefix + 'variational'] = self.variational
+        super()._load_from_state_dict(state_dict, prefix, *arguments)
 
     def forward(self, lq: Tensor, kernel: Tensor | None = None) -> Tensor:
         """Restore.

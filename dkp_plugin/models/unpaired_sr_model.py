@@ -117,7 +117,7 @@ class UnpairedSRModel(OnePassTraining):
             return
         if not self.net_k.visits.any():
             self.net_k.fill(self._estimate, rank, world)
-        elif (current_iter - options.start_iter) % options.interval == 0:
+        elif current_iter > options.start_iter and (current_iter - options.start_iter) % options.interval == 0:
             visit = (current_iter - options.start_iter) // options.interval - 1
             indices = turn(visit, len(self.lq_images), self.opt['manual_seed'], world)
             self.net_k.refresh(indices, self._estimate, rank, world)
