@@ -1,7 +1,7 @@
 """Training data of unpaired super-resolution: crops of LR images, and crops of sharp photographs unrelated to them."""
 
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import torch
 from basicsr.utils import get_root_logger
@@ -14,7 +14,7 @@ from dkp_plugin.archs.symmetries import transform
 from dkp_plugin.data.blind_sr_dataset import IOBackendOptions
 from dkp_plugin.data.leak_check import find_leaks
 from dkp_plugin.host.errors import ImageError, OptionError
-from dkp_plugin.host.schema import parse_section
+from dkp_plugin.host.schema import ALLOW_OFF, parse_section
 from dkp_plugin.io.folders import list_folder
 from dkp_plugin.io.formats import IMAGE_SUFFIXES
 from dkp_plugin.io.images import decode_image
@@ -36,7 +36,7 @@ class UnpairedDatasetOptions(BaseModel):
     dataroot_exemplar: Path
     lq_size: PositiveInt
     exemplar_size: PositiveInt | None = None
-    leak_check: Literal['warn', 'error', 'off'] = 'warn'
+    leak_check: Annotated[Literal['warn', 'error', 'off'], ALLOW_OFF] = 'warn'
     io_backend: IOBackendOptions = IOBackendOptions()
     use_shuffle: bool = True
     num_worker_per_gpu: NonNegativeInt  # BasicSR has no default for these two

@@ -32,6 +32,7 @@ class AlternationResult:
         best_iter: Iteration that produced ``x`` and ``kernel``.
         curve: A row every ``CHECK_INTERVAL`` iterations: ``iteration``, the losses by name and, with early stopping,
             the running ``variance``.
+        stages: The images that led to ``x``, by name; see :meth:`~dkp_plugin.restorers.base.Restorer.stages`.
     """
 
     x: Tensor
@@ -40,6 +41,7 @@ class AlternationResult:
     num_iter: int = 0
     best_iter: int = 0
     curve: list[dict[str, float]] = field(default_factory=list)
+    stages: dict[str, Tensor] = field(default_factory=dict)
 
 
 @dataclass
@@ -140,7 +142,7 @@ def alternate(
         stop_if_requested()  # reached without a checkpoint; ``save`` raises otherwise
     if not (best.x.isfinite().all() and best.kernel.isfinite().all()):
         raise DivergenceError('the result is not finite')
-    best.expected_kernel_psnr = estimator.expected_psnr()
+    best.expected_kernel_psnr, best.stages = estimator.expected_psnr(), restorer.stages()
     return best
 
 

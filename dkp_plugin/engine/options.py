@@ -9,18 +9,39 @@ from dkp_plugin.archs.one_shot import OneShotNetwork
 from dkp_plugin.engine.early_stopping import METHODS, EarlyStopping
 from dkp_plugin.estimators.base import KernelEstimator
 from dkp_plugin.host.errors import OptionError, UserError
-from dkp_plugin.host.schema import PART_OF_NAME, build_network
+from dkp_plugin.host.schema import ALLOW_OFF, PART_OF_NAME, build_network
 from dkp_plugin.physics.degradation import SCALES, Degradation
 from dkp_plugin.physics.kernels import default_kernel_size
 from dkp_plugin.restorers.base import Restorer
 from dkp_plugin.restorers.one_shot_restorer import OneShot
 
 MIN_TILE = 128  # HR pixels
-ALLOW_OFF = BeforeValidator(lambda value: 'off' if value is False else value)  # YAML reads an unquoted off as false
 
 
-class DegradationOptions(BaseModel):
-    """Block ``degradation``: the forward model without its kernel.
+class ForwardModelOptions(BaseModel):
+    """The forward model without its kernel, in a block ``degradation``; ``kernel_size: auto`` depends on the scale."""
+
+    model_config = ConfigDict(extra='forbid')
+    convention: Literal['aligned', 'released'] = 'aligned'
+    kernel_size: int | Literal['auto'] = 'auto'
+    noise: NonNegativeFloat = 0.0  # standard deviation, out of 255
+
+    def build(self, scale: int) -> Degradation:
+        """The forward model at a scale; ``noise: auto``, which is estimated for each image, counts as 0.
+
+        Raises:
+            OptionError: for a value that is not allowed.
+        """
+        size = default_kernel_size(scale) if self.kernel_size == 'auto' else self.kernel_size
+        noise = 0.0 if self.noise == 'auto' else self.noise / 255
+        try:
+            return Degradation(scale, size, self.convention, noise)
+        except ValueError as error:
+            raise OptionError(f'degradation: {error}') from None
+
+
+class DegradationOptions(ForwardModelOptions):
+    """Block ``degradation`` of a restoration.
 
     ``jpeg``: the quality of the JPEG file that the LR image comes from, 1 to 100; ``auto`` reads the tables of
     a JPEG file, ``off`` ignores the compression error.
@@ -29,10 +50,7 @@ class DegradationOptions(BaseModel):
     ``auto`` is ``mirror`` for the convention ``aligned`` and ``periodic`` for ``released``.
     """
 
-    model_config = ConfigDict(extra='forbid')
-    convention: Literal['aligned', 'released'] = 'aligned'
-    kernel_size: int | Literal['auto'] = 'auto'
-    noise: NonNegativeFloat | Literal['auto'] = 0.0  # standard deviation, out of 255
+    noise: NonNegativeFloat | Literal['auto'] = 0.0
     jpeg: Annotated[Annotated[int, Field(ge=1, le=100)] | Literal['auto', 'off'], ALLOW_OFF] = 'auto'
     border: Literal['auto', 'periodic', 'mirror'] = 'auto'
 
@@ -121,20 +139,6 @@ class BlindSROptions(BaseModel):
     world_size: int = 1
     auto_resume: bool = False
     is_train: bool = False
-
-    def build_degradation(self) -> Degradation:
-        """The forward model; ``kernel_size: auto`` depends on the scale, ``noise: auto`` is estimated for each image.
-
-        Raises:
-            OptionError: for a value that is not allowed.
-        """
-        block = self.degradation
-        size = default_kernel_size(self.scale) if block.kernel_size == 'auto' else block.kernel_size
-        noise = 0.0 if block.noise == 'auto' else block.noise / 255
-        try:
-            return Degradation(self.scale, size, block.convention, noise)
-        except ValueError as error:
-            raise OptionError(f'degradation: {error}') from None
 
     @property
     def mirrors_border(self) -> bool:

@@ -75,6 +75,7 @@ class Result:
         best_iter: The iteration that produced the kernel.
         tile: Side of the tiles in HR pixels; None: the image was restored whole.
         curve: Losses over the iterations; see :class:`~dkp_plugin.engine.alternation.AlternationResult`.
+        stages: The images that led to ``x``, by name, of its shape; none for an image in tiles.
         seconds: Duration, including the time before an interruption.
     """
 
@@ -87,6 +88,7 @@ class Result:
     best_iter: int
     tile: int | None
     curve: list[dict[str, float]]
+    stages: dict[str, Tensor]
     seconds: float
 
 
@@ -124,7 +126,7 @@ class Restoration:
         tile: int | Literal['auto'] | None = None,
     ) -> None:
         self.options = parse_section(BlindSROptions, opt, '')
-        self.degradation = self.options.build_degradation()
+        self.degradation = self.options.degradation.build(self.options.scale)
         self.estimator = build_estimator(self.options.network_k, self.degradation)
         self.restorer = build_restorer(self.options)
         self.num_iter = count_steps(self.restorer, self.options.alternation.num_iter, 'alternation')
@@ -178,12 +180,16 @@ class Restoration:
         degradation = self._observed(colour, inspection)
         margin = self.margin
         job = _Job(self, mirror_border(colour, margin), name, margin, degradation, observer, checkpoints)
-        found, x = job.run()
-        y = crop_border(degradation.A(x, found.kernel), margin)
+        found, restored = job.run()
+        y = crop_border(degradation.A(restored.x, found.kernel), margin)
         confidence = judge(y, colour, found.expected_kernel_psnr, degradation.noise)
-        x = crop_border(x, degradation.scale * margin)
+
+        def like_the_input(image: Tensor) -> Tensor:
+            image = crop_border(image, degradation.scale * margin)
+            return image.mean(1, keepdim=True) if lq.shape[1] == 1 else image
+
         return Result(
-            x.mean(1, keepdim=True) if lq.shape[1] == 1 else x,
+            like_the_input(restored.x),
             found.kernel,
             degradation,
             inspection,
@@ -192,6 +198,7 @@ class Restoration:
             found.best_iter,
             job.tile if job.is_tiled else None,
             found.curve,
+            {name: like_the_input(image) for name, image in restored.stages.items()},
             checkpoints.seconds,
         )
 
@@ -279,11 +286,11 @@ class _Job:
         """Maximum number of steps of both stages."""
         return self.plan.num_iter + self.has_second_stage * self.last_num_iter * max(len(self.places), 1)
 
-    def run(self) -> tuple[AlternationResult, Tensor]:
-        """Estimate the kernel and restore the image, (1, 3, s h, s w)."""
+    def run(self) -> tuple[AlternationResult, AlternationResult]:
+        """Estimate the kernel and restore the image; return the result of each stage."""
         found = self._with_enough_memory(self._search)
         if not self.has_second_stage:
-            return found, found.x
+            return found, found
         return found, self._with_enough_memory(partial(self._finish, found.kernel))
 
     def _with_enough_memory(self, stage: Callable[[], T]) -> T:
@@ -308,20 +315,21 @@ class _Job:
             lq = most_informative_crop(lq, self.tile // self.degradation.scale)
         return self._alternate('search', plan.estimator, plan.restorer, lq, 0, kernel_only=self.has_second_stage)
 
-    def _finish(self, kernel: Tensor) -> Tensor:
+    def _finish(self, kernel: Tensor) -> AlternationResult:
         """Restore the image with the estimated kernel."""
         start = self.plan.num_iter
 
-        def restore(stage: str, lq: Tensor, done: int) -> Tensor:
-            return self._alternate(stage, FixedKernel.of(kernel), self.last, lq, start + done).x
+        def restore(stage: str, lq: Tensor, done: int) -> AlternationResult:
+            return self._alternate(stage, FixedKernel.of(kernel), self.last, lq, start + done)
 
         if self.places:
-            return blend_tiles(
-                lambda index, lq: restore(f'tile-{index + 1}', lq, index * self.last_num_iter),
+            x = blend_tiles(
+                lambda index, lq: restore(f'tile-{index + 1}', lq, index * self.last_num_iter).x,
                 self.lq,
                 self.places,
                 self.degradation.scale,
             )
+            return AlternationResult(x, kernel)
         with self._tiled():
             return restore('finish', self.lq, 0)
 

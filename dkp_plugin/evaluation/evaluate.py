@@ -13,6 +13,7 @@ from torch import Tensor
 
 # The last digits of a float64 depend on the memory alignment of the array and would differ between runs.
 DECIMALS = 9
+STAGES = ('intermediate', 'variational')  # images that led to a result; see ``Restorer.stages``
 
 
 def to_uint8_bgr(image: Tensor) -> np.ndarray:
@@ -72,3 +73,30 @@ def evaluate(
         except Exception as error:  # a failing third-party metric must not lose the image
             skipped[name] = f'{type(error).__name__}: {error}'
     return values, skipped
+
+
+def stage_names(metric: str) -> list[str]:
+    """Names in a record under which a metric of each of the ``STAGES`` stands."""
+    return [f'{metric}_{stage}' for stage in STAGES]
+
+
+def evaluate_stages(
+    metrics: Mapping[str, Mapping[str, Any]], stages: Mapping[str, Tensor], gt: Tensor | None
+) -> dict[str, float]:
+    """Compute the PSNR of the images that led to a result.
+
+    Args:
+        metrics: Metric options by name; those of BasicSR's PSNR are used.
+        stages: Images (1, C, H, W) by name, of which ``STAGES`` count.
+        gt: The true image, (1, C, H, W); None: there is none.
+
+    Returns:
+        Values by the names of :func:`stage_names`.
+    """
+    if gt is None:
+        return {}
+    chosen = {name: options for name, options in metrics.items() if options['type'] == 'calculate_psnr'}
+    found = {stage: metric_data({'result': stages[stage], 'gt': gt}, 1) for stage in STAGES if stage in stages}
+    return {
+        f'{name}_{stage}': value for stage, data in found.items() for name, value in evaluate(chosen, data)[0].items()
+    }

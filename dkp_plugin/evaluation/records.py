@@ -11,6 +11,7 @@ from typing import Any
 
 import torch
 
+from dkp_plugin.evaluation.evaluate import stage_names
 from dkp_plugin.evaluation.provenance import options_hash
 from dkp_plugin.host.version import __version__
 from dkp_plugin.io.files import write_json
@@ -139,9 +140,10 @@ class Records:
         self.last_summary = time.monotonic()
 
     def means(self) -> dict[str, float]:
-        """Mean of each metric and of the seconds, over the images with a finite value."""
+        """Mean of each metric, of its stages, and of the seconds, over the images with a finite value."""
         means = {}
-        for name in (*self.metric_options, 'seconds'):
+        names = [name for metric in self.metric_options for name in (*stage_names(metric), metric)]
+        for name in (*names, 'seconds'):
             values = [record[name] for record in self.images if record.get(name) is not None]  # read back, inf is None
             values = [value for value in values if math.isfinite(value)]
             if values:

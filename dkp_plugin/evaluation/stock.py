@@ -14,6 +14,7 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from dkp_plugin.data.blind_sr_dataset import check_sizes
+from dkp_plugin.evaluation.evaluate import STAGES
 from dkp_plugin.evaluation.provenance import Provenance, differences
 from dkp_plugin.evaluation.records import Records, read_image_record
 from dkp_plugin.host.errors import ImageError, OptionError, UserError
@@ -213,7 +214,8 @@ def take_stock(
         finished = find_finished(records.results_root, records.dataset_name, name, expected, outputs(name))
         if finished.stands and not finished.is_measured:
             try:
-                records.add(finished.record | measure_again(item, name), expected)
+                old = {key: value for key, value in finished.record.items() if not key.endswith(STAGES)}
+                records.add(old | measure_again(item, name), expected)  # the images of the stages were not saved
             except UserError as error:  # a damaged file
                 finished.changes.append(str(error))
         if finished.stands:

@@ -8,13 +8,14 @@ from types import UnionType
 from typing import Any, TypeVar, get_args
 
 from basicsr.utils.registry import ARCH_REGISTRY, Registry
-from pydantic import BaseModel, PydanticSchemaGenerationError, TypeAdapter, ValidationError
+from pydantic import BaseModel, BeforeValidator, PydanticSchemaGenerationError, TypeAdapter, ValidationError
 
 from dkp_plugin.host.errors import OptionError
 
 # Keys that ``complete_options`` adds to an option file; messages and documents do not offer them.
 ADDED_KEYS = frozenset({'dist', 'rank', 'world_size', 'auto_resume', 'is_train', 'experiments_root', 'results_root'})
 ADDED_KEYS |= {'models', 'training_states', 'log', 'visualization'}
+ALLOW_OFF = BeforeValidator(lambda value: 'off' if value is False else value)  # YAML reads an unquoted off as false
 PART_OF_NAME = r'^[^/\\]*$'  # no separators, so that results stay in their folder
 
 Kind = type | UnionType

@@ -21,7 +21,7 @@ from dkp_plugin.engine.confidence import Inspection
 from dkp_plugin.engine.options import BlindSROptions
 from dkp_plugin.engine.restoration import Observer, Restoration
 from dkp_plugin.evaluation.checks import check_datasets, check_metrics
-from dkp_plugin.evaluation.evaluate import evaluate, metric_data
+from dkp_plugin.evaluation.evaluate import evaluate, evaluate_stages, metric_data
 from dkp_plugin.evaluation.provenance import Provenance
 from dkp_plugin.evaluation.records import Records, peak_memory
 from dkp_plugin.evaluation.stock import image_names, load_item, take_stock
@@ -225,6 +225,8 @@ class BlindSRModel(BaseModel):
             get_root_logger().warning(f'{self.image_name}: {name} is skipped: {skipped[name]}')
         self.reported_skipped |= skipped.keys()
         result = self.result
+        stages = {name: image.detach().cpu() for name, image in result.stages.items()}
+        values |= evaluate_stages(self.options.val.metrics or {}, stages, self.gt)
         if result.confidence.is_low:
             get_root_logger().warning(f'{self.image_name}: low confidence: {"; ".join(result.confidence.doubts)}')
         return {

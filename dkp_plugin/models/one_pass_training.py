@@ -15,10 +15,14 @@ from torch.utils.data import DataLoader
 
 from dkp_plugin.archs.precision import compute_dtype
 from dkp_plugin.archs.unpaired_arch import Restored, UnpairedSR
+from dkp_plugin.evaluation.evaluate import STAGES
+from dkp_plugin.host.errors import OptionError, UserError
+from dkp_plugin.io.weight_files import network_weights, read_weights
 from dkp_plugin.models.unpaired_options import PARTS
+from dkp_plugin.physics.degradation import Degradation
 
 VARIATIONAL_WEIGHT = 0.1  # of the variational image in the loss of R
-STAGES = {'intermediate': '_intermediate', 'variational': '_variational', 'result': ''}  # suffixes of the metrics
+SUFFIXES = {stage: f'_{stage}' for stage in STAGES} | {'result': ''}  # of the metrics
 
 
 def average_gradients(net: nn.Module) -> None:
@@ -30,6 +34,39 @@ def average_gradients(net: nn.Module) -> None:
     dist.all_reduce(mean, 'mean')
     for gradient, part in zip(gradients, mean.split([g.numel() for g in gradients]), strict=True):
         gradient.copy_(part.view_as(gradient))
+
+
+def network_block(block: Mapping[str, Any], degradation: Degradation) -> dict[str, Any]:
+    """A block ``network_g`` with the sizes and the convention of a forward model."""
+    sizes = {'scale': degradation.scale, 'kernel_size': degradation.kernel_size}
+    return {**block, **sizes, 'convention': degradation.convention}
+
+
+def check_weights(block: Mapping[str, Any], paths: Mapping[str, Any]) -> None:
+    """Check that the weights from which a training starts fit its network.
+
+    Args:
+        block: Block ``network_g``, of type ``UnpairedSR``.
+        paths: Block ``path``.
+
+    Raises:
+        UserError: for a file that cannot be read, or whose weights are those of another network.
+    """
+    path = paths.get('pretrain_network_g')
+    if path is None:
+        return
+    weights = network_weights(read_weights(Path(path))[0])
+    with torch.random.fork_rng(devices=[]):
+        net = UnpairedSR(**{key: value for key, value in block.items() if key != 'type'})
+    try:
+        if not paths.get('strict_load_g', True):  # BasicSR then leaves out what does not fit
+            own = net.state_dict()
+            weights = {key: value for key, value in weights.items() if key in own and value.shape == own[key].shape}
+            weights = own | weights
+        net.load_state_dict(weights)
+    except (AttributeError, RuntimeError, TypeError) as error:
+        reason = ' '.join(str(error).split())[:200]
+        raise OptionError(f'path: pretrain_network_g: {path}: not the weights of this network ({reason})') from None
 
 
 class OnePassTraining(SRModel):
@@ -52,6 +89,20 @@ class OnePassTraining(SRModel):
         self.net_g.n.weight.requires_grad_('r' in options.parts)  # its weight head belongs to R
         super().init_training_settings()
         self.dtype = compute_dtype(options.precision, self.device)
+
+    def load_network(self, net: nn.Module, load_path: str, strict: bool = True, param_key: str = 'params') -> None:
+        """Load weights, as BasicSR does; also from a safetensors file.
+
+        Raises:
+            UserError: for a file that cannot be read, or that does not fit.
+        """
+        content = read_weights(Path(load_path))[0]
+        try:
+            weights = dict(content.get(param_key, network_weights(content)))
+            self._print_different_keys_loading(net, weights, strict)
+            net.load_state_dict(weights, strict=strict)
+        except (AttributeError, RuntimeError, TypeError, ValueError) as error:
+            raise UserError(f'{load_path}: does not fit ({" ".join(str(error).split())[:200]})') from None
 
     def random_name(self, current_iter: int) -> str:
         """The name from which this process draws the random numbers of an iteration."""
@@ -89,7 +140,7 @@ class OnePassTraining(SRModel):
             with torch.no_grad():
                 ways = self.restore_for_validation(data, net)
             for way, restored in ways.items():
-                for stage, suffix in STAGES.items():
+                for stage, suffix in SUFFIXES.items():
                     image = tensor2img([getattr(restored, stage)])
                     for metric, block in metrics.items() if 'gt' in data else ():
                         pair = {'img': image, 'img2': tensor2img([data['gt'].expand(-1, 3, -1, -1)])}

@@ -17,7 +17,7 @@ from dkp_plugin.data.observation import Observation
 from dkp_plugin.estimators.random_kernels import perturb
 from dkp_plugin.host.schema import parse_section
 from dkp_plugin.host.seeds import image_generator
-from dkp_plugin.models.one_pass_training import VARIATIONAL_WEIGHT, OnePassTraining
+from dkp_plugin.models.one_pass_training import VARIATIONAL_WEIGHT, OnePassTraining, check_weights, network_block
 from dkp_plugin.models.training_options import Block, Number, TrainBlock, TrainingOptions, ValBlock, check_training
 from dkp_plugin.models.unpaired_options import PARTS, Share
 from dkp_plugin.physics.coding_noise import estimate_coding_noise
@@ -109,11 +109,13 @@ class PhotoSRModel(OnePassTraining):
         Raises:
             OptionError: for the first mistake.
         """
-        check_training(cls.options, opt, {'network_g': UnpairedSR})
+        options = check_training(cls.options, opt, {'network_g': UnpairedSR})
+        degradation = Degradation(options.scale, default_kernel_size(options.scale))
+        check_weights(network_block(opt['network_g'], degradation), opt['path'])
 
     def __init__(self, opt: dict[str, Any]) -> None:
         self.degradation = Degradation(opt['scale'], default_kernel_size(opt['scale']))
-        opt['network_g'] = opt['network_g'] | {'scale': opt['scale']}
+        opt['network_g'] = network_block(opt['network_g'], self.degradation)
         if opt['is_train']:
             self.train_options = parse_section(PhotoSRTrain, opt['train'], 'train')
         super().__init__(opt)

@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, PositiveInt, model_validator
 
 from dkp_plugin.archs.precision import PRECISIONS
-from dkp_plugin.engine.options import build_estimator
+from dkp_plugin.engine.options import ForwardModelOptions, build_estimator
 from dkp_plugin.estimators.base import KernelEstimator
 from dkp_plugin.host.errors import OptionError
 from dkp_plugin.models.training_options import (
@@ -21,7 +21,6 @@ from dkp_plugin.models.training_options import (
 )
 from dkp_plugin.physics.degradation import SCALES, Degradation
 from dkp_plugin.physics.kernel_families import KERNEL_FAMILIES, WIDE_VARIANCES, KernelFamily, build_family
-from dkp_plugin.physics.kernels import default_kernel_size
 
 PARTS = 's', 'n', 'r'  # of the network; their gradients are cut one by one
 
@@ -80,27 +79,6 @@ class UnpairedTrain(TrainBlock):
         return self
 
 
-class UnpairedDegradationOptions(BaseModel):
-    """Block ``degradation``: what is taken for known of the LR images; ``noise`` is of 255."""
-
-    model_config = ConfigDict(extra='forbid')
-    convention: Literal['aligned', 'released'] = 'aligned'
-    kernel_size: int | Literal['auto'] = 'auto'
-    noise: float = Field(default=0.0, ge=0)
-
-    def build(self, scale: int) -> Degradation:
-        """The forward model of the LR images.
-
-        Raises:
-            OptionError: for a kernel size that it does not know.
-        """
-        size = default_kernel_size(scale) if self.kernel_size == 'auto' else self.kernel_size
-        try:
-            return Degradation(scale, size, self.convention, self.noise / 255)
-        except ValueError as error:
-            raise OptionError(f'degradation: {error}') from None
-
-
 class UnpairedVal(ValBlock):
     """Block ``val``; metrics are of the intermediate image, the variational model's and the result."""
 
@@ -118,7 +96,7 @@ class UnpairedOptions(TrainingOptions):
     """An option file with ``model_type: UnpairedSRModel``."""
 
     scale: Literal[SCALES]
-    degradation: UnpairedDegradationOptions = UnpairedDegradationOptions()
+    degradation: ForwardModelOptions = ForwardModelOptions()
     network_k: Block
     path: UnpairedPaths = UnpairedPaths()
     train: UnpairedTrain | None = None

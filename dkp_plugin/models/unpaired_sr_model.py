@@ -12,15 +12,15 @@ from torch import Tensor
 
 from dkp_plugin.archs.unpaired_arch import GIVEN, OWN, UnpairedSR
 from dkp_plugin.data.unpaired_dataset import read_images
+from dkp_plugin.engine.options import ForwardModelOptions
 from dkp_plugin.host.errors import ImageError
 from dkp_plugin.host.schema import parse_section
 from dkp_plugin.host.seeds import image_generator
 from dkp_plugin.io.kernel_files import write_kernel
 from dkp_plugin.models.kernel_bank import KernelBank, estimate_kernel, turn
-from dkp_plugin.models.one_pass_training import VARIATIONAL_WEIGHT, OnePassTraining
+from dkp_plugin.models.one_pass_training import VARIATIONAL_WEIGHT, OnePassTraining, check_weights, network_block
 from dkp_plugin.models.training_options import check_training
 from dkp_plugin.models.unpaired_options import (
-    UnpairedDegradationOptions,
     UnpairedOptions,
     UnpairedTrain,
     build_training_estimator,
@@ -56,13 +56,14 @@ class UnpairedSRModel(OnePassTraining):
             OptionError: for the first mistake.
         """
         options = check_training(cls.options, opt, {'network_g': UnpairedSR})
-        build_training_estimator(opt['network_k'], options.degradation.build(options.scale))
+        degradation = options.degradation.build(options.scale)
+        build_training_estimator(opt['network_k'], degradation)
+        check_weights(network_block(opt['network_g'], degradation), opt['path'])
 
     def __init__(self, opt: dict[str, Any]) -> None:
-        degradation = parse_section(UnpairedDegradationOptions, opt.get('degradation') or {}, 'degradation')
+        degradation = parse_section(ForwardModelOptions, opt.get('degradation') or {}, 'degradation')
         self.degradation = degradation.build(opt['scale'])
-        sizes = {'scale': opt['scale'], 'kernel_size': self.degradation.kernel_size}
-        opt['network_g'] = opt['network_g'] | sizes | {'convention': self.degradation.convention}
+        opt['network_g'] = network_block(opt['network_g'], self.degradation)
         if opt['is_train']:
             self.train_options = parse_section(UnpairedTrain, opt['train'], 'train')
         super().__init__(opt)
@@ -87,7 +88,8 @@ class UnpairedSRModel(OnePassTraining):
         for name, image in self.lq_images.items():
             if min(image.shape[-2:]) < needed:
                 size = f'{image.shape[-1]}x{image.shape[-2]}'
-                raise ImageError(f'{name}: {size} pixels are too few for the kernel; allowed: at least {needed}')
+                file = Path(data['dataroot_lq'], name)
+                raise ImageError(f'{file}: {size} pixels are too few for the kernel; allowed: at least {needed}')
         generator = image_generator(self.opt['manual_seed'], 'bank')
         kernels = self.family.render(self.family.sample(len(self.lq_images), generator))
         is_gaussian = self.opt['network_k'].get('kernel_family', 'gaussian') == 'gaussian'

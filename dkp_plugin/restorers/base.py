@@ -80,6 +80,10 @@ class Restorer(nn.Module, abc.ABC):
     def forward(self) -> Tensor:
         """Return the current HR estimate, (1, C, s h, s w) in [0, 1], detached."""
 
+    def stages(self) -> dict[str, Tensor]:
+        """The images that led to the current one, by name, each (1, C, s h, s w) in [0, 1]; the records score them."""
+        return {}
+
     @abc.abstractmethod
     def step(self, kernel: Tensor) -> dict[str, Tensor]:
         """Improve the image with the estimator's current kernel.

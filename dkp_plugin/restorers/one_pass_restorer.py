@@ -67,7 +67,7 @@ class OnePass(Restorer):
             self.net.to(lq.device).adopt(degradation)
         except ValueError as error:
             raise UserError(f'network_g: {error}') from None
-        self.iteration, self.degradation, self.lq = 0, degradation, lq
+        self.iteration, self.degradation, self.lq, self.passed = 0, degradation, lq, {}
         dtype = compute_dtype(self.precision, lq.device)
         noise = degradation.noise_model(lq)
         if self.denoiser is not None and not self.net.takes_noise:
@@ -83,11 +83,16 @@ class OnePass(Restorer):
     def forward(self) -> Tensor:
         return self.x
 
+    def stages(self) -> dict[str, Tensor]:
+        return self.passed
+
     def step(self, kernel: Tensor) -> dict[str, Tensor]:
         self.iteration += 1
         if self.iteration == self.num_iter:
             with torch.no_grad():
-                self.x = getattr(self._finish(kernel), self.stage).clamp(0, 1)
+                restored = self._finish(kernel)
+                self.x = getattr(restored, self.stage).clamp(0, 1)
+                self.passed = {name: getattr(restored, name).clamp(0, 1) for name in ('intermediate', 'variational')}
         return {'l_x_data': (self.degradation.A(self.x, kernel) - self.lq).square().mean()}
 
     def _finish(self, kernel: Tensor) -> Restored:

@@ -201,3 +201,15 @@ def test_noise_reaches_networks_that_take_it_and_no_others(rng):
 def test_another_scale_is_refused():
     with pytest.raises(ValueError, match='for scale 2, not 4'):
         tiny().adopt(Degradation(4, 19))
+
+
+def test_weights_of_another_size_are_refused_and_data_steps_are_a_choice():
+    for options, message in (
+        ({'scale': 3, 'kernel_size': 11}, 'for 3, not 2'),
+        ({'kernel_size': 9}, 'for 9, not 11'),
+    ):
+        with pytest.raises(RuntimeError, match=message):
+            tiny().load_state_dict(tiny(**options).state_dict(), strict=False)
+    net = tiny(variational=False)
+    net.load_state_dict(tiny().state_dict())
+    assert not net.variational and not UnpairedSR.from_weights(net.state_dict()).r[0].variational

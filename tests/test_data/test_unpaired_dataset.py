@@ -91,7 +91,8 @@ def test_what_happens_where_a_photograph_leaks(options, tmp_path, caplog, monkey
     write_image(tmp_path / 'exemplars/again.png', np.ascontiguousarray(PHOTOS['chelsea'][:296, :296, ::-1]))
     logger = logging.getLogger('basicsr')
     monkeypatch.setattr(logger, 'handlers', [*logger.handlers, caplog.handler])
-    UnpairedDataset(options | {'leak_check': 'off'})
+    for off in ('off', False):  # YAML reads an unquoted off as false
+        UnpairedDataset(options | {'leak_check': off})
     assert not caplog.records
     UnpairedDataset(options)
     (message,) = {record.getMessage() for record in caplog.records}

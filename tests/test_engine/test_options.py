@@ -9,7 +9,7 @@ from basicsr.utils.registry import ARCH_REGISTRY, METRIC_REGISTRY
 
 from dkp_plugin.archs.one_shot import OneShotNetwork
 from dkp_plugin.data.blind_sr_dataset import BlindSRDatasetOptions
-from dkp_plugin.engine.options import BlindSROptions, EarlyStoppingOptions
+from dkp_plugin.engine.options import BlindSROptions, DegradationOptions, EarlyStoppingOptions
 from dkp_plugin.estimators.base import KernelEstimator
 from dkp_plugin.host.errors import OptionError
 from dkp_plugin.host.schema import build_network, nearest, parse_section
@@ -96,8 +96,7 @@ def test_a_network_of_another_kind_is_no_restorer():
 
 
 def test_auto_kernel_size_is_that_of_the_scale():
-    options = yaml.safe_load(FILES[0].read_text()) | {'num_gpu': 0}
-    assert parse_section(BlindSROptions, options | {'scale': 8}, '').build_degradation().kernel_size == 21
+    assert DegradationOptions().build(8).kernel_size == 21
 
 
 def test_force_fields_of_parse_options_are_allowed():

@@ -1,6 +1,7 @@
 """The unpaired network is trained by BasicSR's pipeline; what it writes is what tests of both kinds read."""
 
 import importlib.util
+import json
 import os
 import re
 import subprocess
@@ -13,9 +14,14 @@ import scipy.io
 import skimage.data
 import torch
 import yaml
+from basicsr.utils.registry import ARCH_REGISTRY
 
+from dkp_plugin.archs.unpaired_arch import UnpairedSR
 from dkp_plugin.data.blur_manifest import BlurRecipe, prepare
+from dkp_plugin.estimators.base import KernelEstimator
 from dkp_plugin.io.images import decode_image, write_image
+from dkp_plugin.io.weight_files import write_safetensors
+from dkp_plugin.models.kernel_bank import KernelBank
 
 NETWORK = {'num_feat': 4, 'num_block': 1, 'num_block_refine': 1, 'num_feat_kernel': 4, 'num_block_kernel': 1}
 TOTAL, START = 6, 3
@@ -145,6 +151,20 @@ def test_parts_can_be_trained_alone(training, run_train, tmp_path, parts):
     assert any(name.startswith('n.weight') for name in moved) == ('r' in parts)
 
 
+def test_losses_of_the_refinement_reach_nothing_else(training, run_train, tmp_path):
+    """Without weight on their own losses, S and N stay as they are, but for the weight head of N."""
+    training['train'] |= OPTIONAL
+    training['train']['bank']['start_iter'] = 1
+    training['datasets']['train']['lq_size'] = 24
+    for key in ('intermediate_opt', 'kernel_opt'):
+        training['train'][key] = training['train'][key] | {'loss_weight': 0.0}
+    assert run_train(training) == 0
+    first, last = (weights_of(tmp_path, at=at)['params'] for at in (START, 'latest'))
+    moved = {name for name in last if not torch.equal(first[name], last[name])}
+    assert {name for name in moved if not name.startswith('r.')} == {'n.weight.weight', 'n.weight.bias'}
+    assert 'r.0.tail.weight' in moved
+
+
 def test_every_loss_can_be_switched_on(training, run_train, tmp_path):
     training['train'] |= OPTIONAL
     training['datasets']['train']['lq_size'] = 24
@@ -271,26 +291,165 @@ def change(options, key, value):
     options[last] = value
 
 
+def error_line(capsys):
+    (line,) = [line for line in capsys.readouterr().err.splitlines() if line.startswith('error')]
+    return line
+
+
 @pytest.mark.parametrize(
     ('key', 'value', 'message'),
     [
         ('train:bank:start_iter', 100, 'bank: start_iter: 100 is beyond total_iter'),
-        ('train:bank:intervall', 3, 'did you mean interval'),
         ('train:image_crop', 0, 'image_crop: 0'),
         ('train:ema_decay', 0, 'ema_decay: 0'),
         ('network_k', {'type': 'FixedKernel', 'source': 'gt'}, 'source: gt'),
-        ('network_k:num_sample', 3, 'did you mean num_samples'),
         ('degradation:convention', 'kernelgan', "convention: 'kernelgan'"),
         ('degradation:kernel_size', 10, 'kernel_size: 10'),
         ('datasets:train:lq_size', 200, 'fewer than lq_size 200'),
+        ('datasets:train:exemplar_size', 200, 'fewer than exemplar_size 200'),
         ('datasets:train:dataroot_exemplar', 'nowhere', 'nowhere is not a folder'),
     ],
 )
 def test_mistakes_are_one_line(training, run_train, capsys, key, value, message):
     change(training, key, value)
     assert run_train(training) == 2
-    (line,) = [line for line in capsys.readouterr().err.splitlines() if line.startswith('error')]
-    assert message in line
+    assert message in error_line(capsys)
+
+
+@pytest.mark.parametrize(
+    ('key', 'meant'),
+    [
+        ('tran', 'train'),
+        ('datasets:train:lq_sise', 'lq_size'),
+        ('degradation:noize', 'noise'),
+        ('network_k:num_sample', 'num_samples'),
+        ('network_g:num_feats', 'num_feat'),
+        ('path:pretrained_network_g', 'pretrain_network_g'),
+        ('train:image_crops', 'image_crop'),
+        ('train:bank:intervall', 'interval'),
+        ('train:optim_g:betass', 'betas'),
+        ('train:scheduler:period', 'periods'),
+        ('train:distill_opt:loss_weigth', 'loss_weight'),
+        ('val:val_frek', 'val_freq'),
+        ('logger:print_freqs', 'print_freq'),
+    ],
+)
+def test_an_unknown_key_is_named_in_every_block(training, run_train, capsys, key, meant):
+    training['val'] = {'val_freq': TOTAL, 'save_img': False}
+    training['train']['distill_opt'] = {'type': 'L1Loss'}
+    change(training, key, 3)
+    assert run_train(training) == 2
+    line = error_line(capsys)
+    assert key.split(':')[-1] in line and f'did you mean {meant}' in line
+
+
+@pytest.mark.parametrize('folder', ['LR', 'exemplars'])
+@pytest.mark.parametrize('mistake', ['missing', 'empty', 'image'])
+def test_folders_that_cannot_be_used(training, data, run_train, capsys, folder, mistake):
+    paths = sorted((data / folder).iterdir())
+    if mistake == 'image':
+        paths[-1].write_bytes(b'no image')
+    else:
+        for path in paths:
+            path.unlink()
+        if mistake == 'missing':
+            (data / folder).rmdir()
+    assert run_train(training) == 2
+    expected = {
+        'missing': 'is not a folder',
+        'empty': 'has no file',
+        'image': f'{paths[-1].name}: not a readable image',
+    }
+    line = error_line(capsys)
+    assert expected[mistake] in line and str(data / folder) in line
+
+
+def test_one_folder_cannot_be_both(training, data, run_train, capsys):
+    training['datasets']['train']['dataroot_exemplar'] = str(data / 'LR')
+    assert run_train(training) == 2
+    assert 'dataroot_lq, too' in error_line(capsys)
+
+
+def test_an_lr_image_that_is_smaller_than_the_kernel_is_named(training, data, run_train, capsys):
+    """The kernel's grid inside the network has 21 + 2 pixels, which are 12 LR pixels."""
+    write_image(data / 'LR/b.png', np.zeros((11, 40, 3), np.uint8))
+    training['datasets']['train']['lq_size'] = 10
+    training['degradation']['kernel_size'] = 21
+    assert run_train(training) == 2
+    assert 'LR/b: 40x11 pixels are too few' in error_line(capsys)
+
+
+@pytest.mark.parametrize('strict', [True, False])
+@pytest.mark.parametrize(
+    ('other', 'message'),
+    [
+        ({'scale': 3, 'kernel_size': 11}, 'scale: the weights are for 3, not 2'),
+        ({'scale': 2, 'kernel_size': 9}, 'kernel_size: the weights are for 9, not 11'),
+    ],
+)
+def test_weights_of_another_network_start_no_training(training, run_train, capsys, tmp_path, other, message, strict):
+    torch.save({'params': UnpairedSR(**other, **NETWORK).state_dict()}, tmp_path / 'other.pth')
+    training['path'] |= {'pretrain_network_g': str(tmp_path / 'other.pth'), 'strict_load_g': strict}
+    assert run_train(training) == 2
+    line = error_line(capsys)
+    assert 'pretrain_network_g' in line and message in line and not (tmp_path / 'experiments/tiny').exists()
+
+
+def test_a_bank_of_other_images_is_refused(training, run_train, capsys, tmp_path):
+    bank = KernelBank(torch.full((3, 1, 11, 11), 1 / 121), can_mix=True)
+    torch.save({'params': bank.state_dict()}, tmp_path / 'bank.pth')
+    training['path']['pretrain_network_k'] = str(tmp_path / 'bank.pth')
+    assert run_train(training) == 2
+    assert 'bank.pth: does not fit' in error_line(capsys)
+
+
+def test_a_training_starts_from_weights_and_a_bank(training, run_train, tmp_path):
+    """Also from those of a safetensors file; with a bank that is full, no kernel is estimated before its turn."""
+    assert run_train(training) == 0
+    weights, bank = weights_of(tmp_path)['params_ema'], weights_of(tmp_path, 'net_k')['params']
+    write_safetensors(tmp_path / 'start.safetensors', weights, {})
+    torch.save({'params': bank}, tmp_path / 'bank.pth')
+    starts = {'pretrain_network_g': 'start.safetensors', 'pretrain_network_k': 'bank.pth'}
+    training['path'] |= {key: str(tmp_path / name) for key, name in starts.items()}
+    training['train'] |= {'total_iter': 1, 'parts': ['r']}
+    training['train']['bank'] |= {'start_iter': 1}
+    training['network_g']['variational'] = False
+    assert run_train(training) == 0
+    after = weights_of(tmp_path)['params']
+    assert torch.equal(after['s.tail.weight'], weights['s.tail.weight'])
+    assert not torch.equal(after['r.0.tail.weight'], weights['r.0.tail.weight'])
+    assert not after['variational'] and weights['variational']  # the option, not the file, says what is trained
+    assert torch.equal(weights_of(tmp_path, 'net_k')['params']['kernels'], bank['kernels'])
+
+
+@pytest.mark.parametrize('scale', [2, 3])
+def test_the_scale_is_an_option(training, data, run_train, run_test, tmp_path, scale):
+    if scale == 3:
+        prepare(data / 'truth/HR', data / 'truth/x3', BlurRecipe(scale=3, convention='released'))
+        training['datasets']['train']['dataroot_lq'] = str(data / 'truth/x3/LR')
+    training['scale'] = scale
+    assert run_train(training) == 0
+    path = str(tmp_path / 'experiments/tiny/models/net_g_latest.pth')
+    blind = {
+        'name': 'scaled',
+        'model_type': 'BlindSRModel',
+        'scale': scale,
+        'num_gpu': 0,
+        'manual_seed': 0,
+        'datasets': {'test_1': {'name': 'test', 'type': 'BlindSRDataset', 'dataroot_gt': str(data / 'truth/HR')}},
+        'degradation': {'convention': 'released'},
+        'network_k': {'type': 'EvidenceDKP', 'num_samples': 8, 'num_units': 10, 'warmup_iters': 2},
+        'network_g': {'type': 'Unpaired', 'kernel_iters': 2},
+        'path': {'pretrain_network_g': path},
+        'val': {'metrics': {'psnr': {'type': 'calculate_psnr', 'crop_border': scale, 'test_y_channel': True}}},
+    }
+    blind['datasets']['test_1'] |= {'convention': 'released', 'random_kernel': {'family': 'gaussian'}}
+    assert run_test(blind) == 0
+    for name in 'ab':
+        image = decode_image((tmp_path / f'results/scaled/visualization/test/{name}_scaled.png').read_bytes(), name)
+        assert image.shape == (3, 64 - 64 % scale, 72)
+        record = json.loads((tmp_path / f'results/scaled/records/test/{name}.json').read_text())['record']
+        assert all(10 < record[key] < 40 for key in ('psnr_intermediate', 'psnr_variational', 'psnr'))
 
 
 def test_the_network_in_the_tests_of_both_models(training, run_train, run_test, tmp_path, data):
@@ -321,5 +480,12 @@ def test_the_network_in_the_tests_of_both_models(training, run_train, run_test, 
     paths = [tmp_path / f'results/{name}/visualization/test/a_{name}.png' for name in ('plain', 'blind')]
     one, other = (255 * decode_image(path.read_bytes(), path.name) for path in paths)
     assert (one - other).abs().max() < 1.01 and (one != other).float().mean() < 1e-3  # rounding to 8 bits
-    for network_k in ({'type': 'DoubleDIP'}, training['network_k']):
-        assert run_test(common | blind | {'network_k': network_k}) == 0
+    estimators = [
+        name
+        for name, network in ARCH_REGISTRY
+        if issubclass(network, KernelEstimator) and network.__module__.startswith('dkp_plugin')
+    ]
+    assert {'DKP', 'EvidenceDKP', 'FKP', 'KernelGAN'} <= set(estimators)
+    tiny = {'KernelGAN': {'num_iter': 2, 'num_feat': 4, 'crop_size': 27}, 'UnpairedKernel': {'pretrained': path}}
+    for name in estimators:
+        assert run_test(common | blind | {'network_k': {'type': name} | tiny.get(name, {})}) == 0, name

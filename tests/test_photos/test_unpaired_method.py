@@ -8,8 +8,10 @@ import torch
 import dkp_plugin
 from dkp_plugin.archs.unpaired_arch import UnpairedSR
 from dkp_plugin.host.errors import UserError
+from dkp_plugin.io.photo_files import read_photo, write_photo
 from dkp_plugin.physics.degradation import Degradation
 from dkp_plugin.physics.kernel_families import GaussianFamily
+from dkp_restore import main
 
 
 def psnr(found, true):
@@ -74,3 +76,24 @@ def test_wrong_weights_are_one_line(pair, method, message):
     with pytest.raises(UserError, match=message) as error:
         dkp_plugin.restore(pair[1], method=method, weights='no.pth')
     assert '\n' not in str(error.value)
+
+
+PIXELS = skimage.data.astronaut()[100:124, 200:220]
+KINDS = {  # of files, each with the shape and type of its result
+    'gray.png': (PIXELS[..., :1], (96, 80, 1), np.uint8),
+    'deep.tif': (PIXELS * np.uint16(257), (96, 80, 3), np.uint16),
+    'alpha.png': (np.dstack([PIXELS, np.full((24, 20), 200, np.uint8)]), (96, 80, 4), np.uint8),
+    'small.png': (PIXELS[:16, :16], (64, 64, 3), np.uint8),
+}
+
+
+@pytest.mark.parametrize('preset', ['fast', 'balanced'])
+def test_the_command_takes_every_kind_of_photograph(tmp_path, preset):
+    for name, (pixels, _, _) in KINDS.items():
+        write_photo(tmp_path / 'photos' / name, pixels)
+    command = [str(tmp_path / 'photos'), '-o', str(tmp_path / 'out'), '--method', 'unpaired', '--preset', preset]
+    assert main(command) == 0
+    for name, (_, shape, kind) in KINDS.items():
+        (path,) = (tmp_path / 'out').glob(f'{name.split(".")[0]}.*')
+        found = read_photo(path).pixels
+        assert found.shape == shape and found.dtype == kind
