@@ -19,7 +19,7 @@ from pydantic import NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveIn
 from torch import Tensor
 
 from dkp_plugin.estimators.base import KernelEstimator
-from dkp_plugin.estimators.kernel_network import KernelNetwork, warm_up
+from dkp_plugin.estimators.kernel_network import KernelNetwork, Warmup, warm_up
 from dkp_plugin.estimators.random_kernels import Family, RandomKernelOptions, Sampler, Weighting
 from dkp_plugin.estimators.residual_descent import descend
 from dkp_plugin.physics.data_loss import SsimPadding, data_loss
@@ -72,6 +72,9 @@ class DKP(KernelEstimator):
         num_units: Units per hidden layer.
         lr: Learning rate of Adam.
         warmup_iters: Steps on random kernels before the network sees the image.
+        warmup: ``mean``: they take the kernel to the mean of the family. ``single``: they leave it nearly flat, as in
+            the released program; see :func:`~.kernel_network.warm_up`. The start matters to the end: the kernel moves
+            slowly, and the image follows the kernel.
         rks_weight: Factor on the loss of the RKS steps, which share Adam with the residual; 0: no RKS.
         pke_weight: Factor on the residual of the network's own kernel; 0: no PKE, the network follows RKS alone.
         centre_weight: Factor on the squared distance, in HR pixels, between the centre of mass of the kernel and the
@@ -109,6 +112,7 @@ class DKP(KernelEstimator):
         num_units: PositiveInt = 1000,
         lr: PositiveFloat = 1e-4,
         warmup_iters: NonNegativeInt = 200,
+        warmup: Warmup = 'mean',
         rks_weight: NonNegativeFloat = 1.0,
         pke_weight: NonNegativeFloat = 1.0,
         centre_weight: NonNegativeFloat = 0.03,
@@ -132,7 +136,8 @@ class DKP(KernelEstimator):
             default_variances=(0.925, 5.0),
         )
         self.rks.check_moves(pke_weight)
-        self.num_layers, self.num_units, self.lr, self.warmup_iters = num_layers, num_units, lr, warmup_iters
+        self.num_layers, self.num_units, self.lr = num_layers, num_units, lr
+        self.warmup_iters, self.warmup = warmup_iters, warmup
         self.pke_weight, self.centre_weight = pke_weight, centre_weight
         self.rks_interval, self.residual_interval = rks_interval, residual_interval
         self.residual_count = residual_count
@@ -162,7 +167,15 @@ class DKP(KernelEstimator):
         self.family = self.rks.build_family(degradation)
         self.network = KernelNetwork(degradation.kernel_size, self.num_layers, self.num_units, generator, lq.device)
         self.optimizer = torch.optim.Adam(self.network.parameters(), lr=self.lr)
-        warm_up(self.network, self.optimizer, self.family, self.rks.num_samples, self.warmup_iters, generator)
+        warm_up(
+            self.network,
+            self.optimizer,
+            self.family,
+            self.rks.num_samples,
+            self.warmup_iters,
+            generator,
+            self.warmup,
+        )
         self.random = self.rks.start(self.family.num_params if self.rks.has_rks else 0, generator, lq.device)
 
     def forward(self) -> Tensor:

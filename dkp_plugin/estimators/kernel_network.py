@@ -1,5 +1,7 @@
 """The kernel network on one image, which DKP, EvidenceDKP and Double-DIP share."""
 
+from typing import Literal
+
 import torch
 from torch import Tensor, nn
 
@@ -8,6 +10,7 @@ from dkp_plugin.archs.kernel_fcn_arch import KernelFCN
 from dkp_plugin.estimators.residual_descent import descend
 from dkp_plugin.physics.kernel_families import KernelFamily
 
+Warmup = Literal['mean', 'single']
 
 class KernelNetwork(nn.Module):
     """Kernel ``k = softmax(FCN_phi(z))`` with fixed noise z and trainable parameters phi, new for every image.
@@ -41,10 +44,9 @@ def warm_up(
     num_samples: int,
     num_iter: int,
     generator: torch.Generator,
+    warmup: Warmup = 'mean',
 ) -> None:
-    """Move the kernel towards the mean of a family, without looking at the image.
-
-    Each step descends ``||k_phi - k_m||^2``, where k_m is the mean of a few random kernels.
+    """Move the kernel towards random kernels, without looking at the image.
 
     Args:
         network: Network to train.
@@ -53,7 +55,12 @@ def warm_up(
         num_samples: Random kernels per step.
         num_iter: Number of steps.
         generator: CPU generator of the random kernels.
+        warmup: ``mean``: each step descends ``||k_phi - k_m||^2``, where k_m is the mean of ``num_samples`` random
+            kernels; the kernel ends near the mean of the family. ``single``: each step descends
+            ``||k_phi - k_m||^2 / K^2`` with a single random kernel, as the released program does. The gradients of this
+            loss are smaller than the epsilon of Adam, so the kernel stays nearly flat.
     """
     for _ in range(num_iter):
-        kernels = family.render(family.sample(num_samples, generator).to(network.code))
-        descend(optimizer, (network.kernel() - kernels.mean(0)).square().sum())
+        kernels = family.render(family.sample(num_samples if warmup == 'mean' else 1, generator).to(network.code))
+        squares = (network.kernel() - kernels.mean(0)).square()
+        descend(optimizer, squares.sum() if warmup == 'mean' else squares.mean())

@@ -32,7 +32,7 @@ def kernel_weights(energies: Tensor, weighting: Weighting, temperature: float = 
         weighting: ``inverse``: omega_l ~ 1 / L_l, as in the paper. ``softmax``: omega_l ~ L_l^(-1 / temperature);
             temperature 1 gives ``inverse``, and 2 / (number of LR values) gives the likelihood of Gaussian errors of
             unknown variance. ``focal``: omega_l = -(1 - p_l)^2 log(p_l + 1e-3) as in the released program, where
-            p_l = (L_l - min L) / sum_m (L_m - min L).
+            p_l = (L_l - min L) / (1e-5 + sum_m (L_m - min L)).
         temperature: Temperature of ``softmax``, positive.
 
     Returns:
@@ -41,7 +41,7 @@ def kernel_weights(energies: Tensor, weighting: Weighting, temperature: float = 
     if weighting == 'focal':
         losses = energies.exp()
         excess = losses - losses.min()
-        share = excess / excess.sum().clamp_min(1e-20)
+        share = excess / (1e-5 + excess.sum())
         return (1 - share).square() * -(share + 1e-3).log().clamp_max(0)
     return torch.softmax(-energies / (1.0 if weighting == 'inverse' else temperature), dim=0)
 

@@ -26,10 +26,10 @@ def test_the_kernel_is_a_function_of_the_generator_alone(rng):
     assert kernels[0].sum().item() == pytest.approx(1, abs=1e-6)
 
 
-def warmed_up(num_iter, generator, num_samples=8):
+def warmed_up(num_iter, generator, warmup='mean', optimizer=torch.optim.Adam, lr=1e-3):
     network = KernelNetwork(9, 1, 50, torch.Generator().manual_seed(0), CPU)
-    optimizer = torch.optim.Adam(network.parameters(), lr=1e-3)
-    warm_up(network, optimizer, build_family('line', 2, 9, 4.5), num_samples, num_iter, generator)
+    family = build_family('line', 2, 9, 4.5)
+    warm_up(network, optimizer(network.parameters(), lr=lr), family, 8, num_iter, generator, warmup)
     return network.kernel().detach()
 
 
@@ -42,11 +42,24 @@ def test_warm_up_approaches_the_mean_of_the_family():
     assert (end - mean).square().sum() < 0.02 * (start - mean).square().sum()
 
 
+def test_single_warm_up_is_one_plain_step_on_the_mean_square():
+    generator = torch.Generator().manual_seed(1)
+    warm = warmed_up(1, generator, 'single', torch.optim.SGD, lr=10.0)
+    network = KernelNetwork(9, 1, 50, torch.Generator().manual_seed(0), CPU)
+    target = build_family('line', 2, 9, 4.5).render(torch.rand(1, 2, generator=torch.Generator().manual_seed(1)))
+    torch.nn.functional.mse_loss(network.kernel(), target).backward()
+    with torch.no_grad():
+        for parameter in network.parameters():
+            parameter -= 10 * parameter.grad
+    torch.testing.assert_close(warm, network.kernel())
+
+
 @pytest.mark.parametrize('num_iter', [0, 3])
-def test_warm_up_draws_what_its_kernels_need_and_no_more(num_iter):
+@pytest.mark.parametrize(('warmup', 'num_samples'), [('mean', 8), ('single', 1)])
+def test_warm_up_draws_what_its_kernels_need_and_no_more(num_iter, warmup, num_samples):
     """Results of fixed seeds hang on it."""
     generator, twin = (torch.Generator().manual_seed(1) for _ in range(2))
-    warmed_up(num_iter, generator)
+    warmed_up(num_iter, generator, warmup)
     for _ in range(num_iter):
-        torch.rand(8, 2, generator=twin)  # length and angle
+        torch.rand(num_samples, 2, generator=twin)  # length and angle
     assert torch.equal(generator.get_state(), twin.get_state())

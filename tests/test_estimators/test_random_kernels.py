@@ -20,9 +20,10 @@ def test_softmax_weights_by_hand():
 
 
 def test_focal_weights_by_hand():
-    # excess 0, 1, 3; shares 0, 1/4, 3/4
-    expected = [-math.log(0.001), -((3 / 4) ** 2) * math.log(0.251), -((1 / 4) ** 2) * math.log(0.751)]
-    assert kernel_weights(torch.tensor([1.0, 2.0, 4.0]).log(), 'focal').tolist() == pytest.approx(expected)
+    # excess 0, 1e-5, 3e-5; with 1e-5 added to their sum, shares 0, 1/5, 3/5
+    expected = [-math.log(0.001), -((4 / 5) ** 2) * math.log(0.201), -((2 / 5) ** 2) * math.log(0.601)]
+    losses = torch.tensor([1e-4, 1.1e-4, 1.3e-4], dtype=torch.float64)
+    assert kernel_weights(losses.log(), 'focal').tolist() == pytest.approx(expected)
 
 
 @pytest.mark.parametrize('weighting', ['inverse', 'focal', 'softmax'])
