@@ -12,6 +12,7 @@ from dkp_plugin.physics.kernel_families import KernelFamily
 
 Warmup = Literal['mean', 'single']
 
+
 class KernelNetwork(nn.Module):
     """Kernel ``k = softmax(FCN_phi(z))`` with fixed noise z and trainable parameters phi, new for every image.
 
