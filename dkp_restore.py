@@ -54,6 +54,14 @@ def make_parser(prog: str = 'dkp-restore') -> argparse.ArgumentParser:
         metavar='0..1',
         help='0: plain enlargement; default: 1, all of the result',
     )
+    add(
+        '--mask', type=Path, metavar='FILE',
+        help='image of the same size: white parts are restored, black ones enlarged, gray ones blended',
+    )  # fmt: skip
+    add(
+        '--local-kernels', action='store_true', default=None,
+        help='a kernel for every part of the image, for blur that varies',
+    )  # fmt: skip
     add('--convention', choices=CONVENTIONS, help='default: aligned; released: benchmark images')
     add(
         '--opt',

@@ -128,6 +128,7 @@ class BlindSROptions(BaseModel):
     early_stopping: EarlyStoppingOptions = EarlyStoppingOptions()
     restorer: FinalRestorerOptions | None = None
     tile: Annotated[int, Field(ge=MIN_TILE)] | Literal['auto'] = 'auto'  # side of the tiles of large images, HR pixels
+    local_kernels: bool = False  # one kernel per part of the image; see ``engine/local_kernels.py``
     path: PathOptions = PathOptions()
     val: ValOptions = ValOptions()
     logger: dict[str, Any] | None = None  # BasicSR's files have it; a test needs none of it

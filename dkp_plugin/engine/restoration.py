@@ -14,6 +14,7 @@ from dkp_plugin.engine.borders import crop_border, mirror_border
 from dkp_plugin.engine.checkpoints import Checkpoints
 from dkp_plugin.engine.confidence import BLOCKS_QUALITY, Confidence, Inspection, inspect, judge, white_equivalent
 from dkp_plugin.engine.early_stopping import EarlyStopping
+from dkp_plugin.engine.local_kernels import Grid, KernelField, blend_regions, find_field
 from dkp_plugin.engine.options import (
     MIN_TILE,
     BlindSROptions,
@@ -77,6 +78,7 @@ class Result:
         curve: Losses over the iterations; see :class:`~dkp_plugin.engine.alternation.AlternationResult`.
         stages: The images that led to ``x``, by name, of its shape; none for an image in tiles.
         seconds: Duration, including the time before an interruption.
+        field: The kernels of the parts of the image, with ``local_kernels``; ``kernel`` is then the surest of them.
     """
 
     x: Tensor
@@ -90,6 +92,7 @@ class Result:
     curve: list[dict[str, float]]
     stages: dict[str, Tensor]
     seconds: float
+    field: KernelField | None = None
 
 
 @contextmanager
@@ -128,6 +131,8 @@ class Restoration:
         self.options = parse_section(BlindSROptions, opt, '')
         self.degradation = self.options.degradation.build(self.options.scale)
         self.estimator = build_estimator(self.options.network_k, self.degradation)
+        if self.options.local_kernels and isinstance(self.estimator, FixedKernel):
+            raise OptionError('local_kernels: not possible with FixedKernel, which has one kernel')
         self.restorer = build_restorer(self.options)
         self.num_iter = count_steps(self.restorer, self.options.alternation.num_iter, 'alternation')
         self.final_restorer = build_final_restorer(self.options)
@@ -181,7 +186,7 @@ class Restoration:
         margin = self.margin
         job = _Job(self, mirror_border(colour, margin), name, margin, degradation, observer, checkpoints)
         found, restored = job.run()
-        y = crop_border(degradation.A(restored.x, found.kernel), margin)
+        y = crop_border(job.degrade(restored.x, found.kernel), margin)
         confidence = judge(y, colour, found.expected_kernel_psnr, degradation.noise)
 
         def like_the_input(image: Tensor) -> Tensor:
@@ -200,6 +205,7 @@ class Restoration:
             found.curve,
             {name: like_the_input(image) for name, image in restored.stages.items()},
             checkpoints.seconds,
+            job.field,
         )
 
     def _observed(self, colour: Tensor, inspection: Inspection) -> Degradation:
@@ -226,6 +232,11 @@ class Restoration:
         """Enlarge an image or an alpha channel bicubically, (1, C, h, w) to (1, C, s h, s w), both in [0, 1]."""
         enlarged = self.degradation.enlarge(mirror_border(image, self.margin))
         return crop_border(enlarged, self.degradation.scale * self.margin).clamp(0, 1)
+
+    def grid(self, size: tuple[int, int]) -> Grid | None:
+        """The cells of an LR image of (h, w) pixels with local kernels; None if it has one kernel."""
+        grid = Grid(size)
+        return grid if self.options.local_kernels and len(grid) > 1 else None
 
     def _check_size(self, lq: Tensor, name: str) -> None:
         height, width = lq.shape[-2:]
@@ -258,6 +269,8 @@ class _Job:
         self.seed_name, self.tile = name, plan.tile
         self.last = plan.final_restorer or plan.restorer
         self.last_num_iter = plan.num_iter if plan.final_restorer is None else plan.final_num_iter
+        self.grid = plan.grid(tuple(lq.shape[-2:]))
+        self.field: KernelField | None = None
 
     @property
     def size(self) -> tuple[int, int]:
@@ -267,12 +280,17 @@ class _Job:
 
     @property
     def is_tiled(self) -> bool:
-        return max(self.size) > self.tile
+        return self.grid is None and max(self.size) > self.tile
+
+    @property
+    def searches_parts(self) -> bool:
+        """Whether kernels are sought in parts of the image."""
+        return self.is_tiled or self.grid is not None
 
     @property
     def has_second_stage(self) -> bool:
         """Whether the alternation only estimates the kernel."""
-        return self.is_tiled or self.plan.final_restorer is not None
+        return self.searches_parts or self.plan.final_restorer is not None
 
     @property
     def places(self) -> list[tuple[slice, slice]]:
@@ -284,14 +302,48 @@ class _Job:
     @property
     def total(self) -> int:
         """Maximum number of steps of both stages."""
-        return self.plan.num_iter + self.has_second_stage * self.last_num_iter * max(len(self.places), 1)
+        num_cells = 1 if self.grid is None else len(self.grid)
+        return num_cells * self.plan.num_iter + self.has_second_stage * self.last_num_iter * max(
+            len(self.places), num_cells
+        )
 
     def run(self) -> tuple[AlternationResult, AlternationResult]:
         """Estimate the kernel and restore the image; return the result of each stage."""
+        if self.grid is not None:
+            return self._run_locally(self.grid)
         found = self._with_enough_memory(self._search)
         if not self.has_second_stage:
             return found, found
         return found, self._with_enough_memory(partial(self._finish, found.kernel))
+
+    def _run_locally(self, grid: Grid) -> tuple[AlternationResult, Tensor]:
+        """Estimate a kernel in every cell; restore with each and blend the results."""
+        plan, first, num = self.plan, len(grid) * self.plan.num_iter, self.last_num_iter
+
+        def search(index: int, lq: Tensor) -> AlternationResult:
+            done = index * plan.num_iter
+            return self._alternate(f'cell-{index + 1}', plan.estimator, plan.restorer, lq, done, kernel_only=True)
+
+        self.field, found = self._with_enough_memory(partial(find_field, search, self.lq, grid))
+        kernels = self.field.kernels.flatten(0, 1)[:, None, None]
+
+        def finish(index: int, lq: Tensor) -> Tensor:
+            estimator = FixedKernel.of(kernels[index])
+            return self._alternate(f'region-{index + 1}', estimator, self.last, lq, first + index * num).x
+
+        blend = partial(blend_regions, finish, self.lq, 1, grid, self.degradation.scale)
+        return found, self._with_enough_memory(blend)
+
+    def degrade(self, x: Tensor, kernel: Tensor) -> Tensor:
+        """The LR image of an HR image under the kernel, or under those of the field."""
+        if self.field is None:
+            return self.degradation.A(x, kernel)
+        kernels = self.field.kernels.flatten(0, 1)[:, None, None]
+
+        def degrade(index: int, part: Tensor) -> Tensor:
+            return self.degradation.A(part, kernels[index])
+
+        return blend_regions(degrade, x, self.degradation.scale, self.grid, 1)
 
     def _with_enough_memory(self, stage: Callable[[], T]) -> T:
         """Run a stage; halve the tiles and repeat it when memory runs out."""
@@ -359,12 +411,12 @@ class _Job:
         num_iter = self.plan.final_num_iter if is_final else self.plan.num_iter
         crop = partial(crop_border, margin=self.degradation.scale * self.margin)
         # A part of the image is not periodic, whatever the image is.
-        margin = self.degradation.reach if is_search and self.is_tiled else self.margin
+        margin = self.degradation.reach if is_search and self.searches_parts else self.margin
         degradation = replace(self.degradation, margin=margin)
 
         def note(iteration: int) -> None:
             self.observer.stepped(done + iteration, self.total)
-            if is_search and not self.is_tiled:
+            if is_search and not self.searches_parts:
                 self.observer.iterated(iteration, lambda: (crop(restorer()), estimator()))
 
         def run(number: int) -> AlternationResult:

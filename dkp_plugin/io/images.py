@@ -12,6 +12,8 @@ from dkp_plugin.io.photo_files import Photo, decode_photo
 from dkp_plugin.io.pixels import to_tensor
 from dkp_plugin.io.transparency import split_alpha
 
+FIELD_PIXEL = 3  # side of the squares of a field of kernels, which has many of them
+
 
 def decode_image(content: bytes, name: str) -> Tensor:
     """Decode an image file as :func:`~dkp_plugin.io.photo_files.decode_photo` does, without its alpha channel.
@@ -57,3 +59,20 @@ def kernel_picture(kernel: np.ndarray, peak: float | None = None, pixel: int = 8
     """
     levels = np.clip(kernel / (peak or kernel.max()) * 255, 0, 255).round().astype(np.uint8)
     return cv2.applyColorMap(np.kron(levels, np.ones((pixel, pixel), np.uint8)), cv2.COLORMAP_VIRIDIS)
+
+
+def field_picture(kernels: np.ndarray, is_sure: np.ndarray) -> np.ndarray:
+    """Draw the kernels of the parts of an image in their places, all with the same colours.
+
+    Args:
+        kernels: (rows, columns, K, K).
+        is_sure: (rows, columns); the others are drawn pale.
+
+    Returns:
+        uint8 (height, width, 3), BGR: ``FIELD_PIXEL`` squares per pixel of a kernel, with white lines between kernels.
+    """
+    pictures = [[kernel_picture(kernel, kernels.max(), FIELD_PIXEL) for kernel in row] for row in kernels]
+    pale = np.where(is_sure, 0.0, 0.6)[..., None, None, None]
+    mixed = (np.array(pictures) * (1 - pale) + 255 * pale).round().astype(np.uint8)
+    framed = np.pad(mixed, ((0, 0), (0, 0), (1, 1), (1, 1), (0, 0)), constant_values=255)
+    return np.concatenate(np.concatenate(framed, axis=1), axis=1)

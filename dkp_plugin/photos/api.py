@@ -1,8 +1,9 @@
 """Restore photographs from Python: ``dkp_plugin.restore(image)``; see ``docs/api.md``."""
 
+import dataclasses
 import os
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
@@ -13,15 +14,17 @@ from torch import Tensor
 
 from dkp_plugin.engine.checkpoints import Checkpoints
 from dkp_plugin.engine.confidence import Confidence, Inspection
+from dkp_plugin.engine.local_kernels import KernelField
 from dkp_plugin.engine.restoration import Observer, Restoration
 from dkp_plugin.estimators.fixed_kernel_estimator import FixedKernel
-from dkp_plugin.host.errors import ImageError, OptionError
+from dkp_plugin.host.errors import OptionError
 from dkp_plugin.host.schema import parse_section
-from dkp_plugin.io.colours import to_gray_or_rgb
 from dkp_plugin.io.kernel_files import check_kernel
 from dkp_plugin.io.photo_files import MAX_PIXELS, read_photo
 from dkp_plugin.io.pixels import from_tensor, to_tensor
 from dkp_plugin.io.transparency import join_alpha, split_alpha
+from dkp_plugin.photos.masks import check_mask, make_mask, read_mask
+from dkp_plugin.photos.pixel_arrays import check_pixels, to_pixels
 from dkp_plugin.photos.presets import Choices, make_options
 from dkp_plugin.physics.jpeg_coding import JpegCoding
 
@@ -41,6 +44,7 @@ class RestorationResult:
         seconds: Duration.
         noise: Standard deviation of the noise that the method assumed, of 255.
         curve: Losses along the way; see :class:`~dkp_plugin.engine.alternation.AlternationResult`.
+        field: With ``local_kernels``, the kernels of the parts of the photograph; ``kernel`` is the surest of them.
     """
 
     image: np.ndarray
@@ -49,7 +53,8 @@ class RestorationResult:
     inspection: Inspection
     seconds: float
     noise: float
-    curve: list[dict[str, float]] = field(default_factory=list, repr=False)
+    curve: list[dict[str, float]] = dataclasses.field(default_factory=list, repr=False)
+    field: KernelField | None = dataclasses.field(default=None, repr=False)
 
 
 def restore(
@@ -67,6 +72,8 @@ def restore(
     on_progress: OnProgress | None = None,
     weights: str | os.PathLike | None = None,
     strength: float = 1.0,
+    mask: np.ndarray | Tensor | Image.Image | str | os.PathLike | None = None,
+    local_kernels: bool = False,
 ) -> RestorationResult:
     """Restore a photograph whose blur is unknown.
 
@@ -90,6 +97,9 @@ def restore(
         weights: File of trained weights of the method; None: those of the package.
         strength: 0 to 1, blends bicubic enlargement (0) and the method's image (1); ``kernel`` and ``confidence`` are
             those of the method.
+        mask: An image of the photograph's size, or a file of one: white parts are restored, black ones are enlarged
+            bicubically, gray ones are blended. None: everything is restored.
+        local_kernels: Estimate a kernel for every part of about 96 by 96 pixels, for blur that varies.
 
     Returns:
         The result, exactly ``scale`` times as large.
@@ -100,11 +110,16 @@ def restore(
     name = 'auto' if isinstance(kernel, np.ndarray) else os.fspath(kernel)
     given = {'scale': scale, 'method': method, 'kernel': name, 'noise': noise, 'preset': preset}
     given |= {'seed': seed, 'convention': convention, 'weights': None if weights is None else os.fspath(weights)}
+    given |= {'local_kernels': local_kernels}
     choices = parse_section(Choices, given, '')
     opt = make_options(choices)
     if isinstance(kernel, np.ndarray):
         opt['network_k'] = {'type': 'FixedKernel'}
-    restorer = PhotoRestorer(opt, device, tile, strength)
+    if isinstance(mask, str | os.PathLike):
+        mask = read_mask(Path(mask), max_pixels)
+    elif mask is not None:
+        mask = make_mask(to_pixels(mask))
+    restorer = PhotoRestorer(opt, device, tile, strength, mask)
     if isinstance(kernel, np.ndarray):
         restorer.restoration.estimator = FixedKernel.of(check_kernel(kernel, 'kernel')[None])
     observer = _StepObserver(on_progress) if on_progress else None
@@ -112,60 +127,6 @@ def restore(
         photo = read_photo(Path(image), max_pixels)
         return restorer(photo.pixels, Path(image).stem, photo.jpeg, observer)
     return restorer(to_pixels(image), observer=observer)
-
-
-def to_pixels(image: np.ndarray | Tensor | Image.Image) -> np.ndarray:
-    """Turn what Python programs hold an image in into an array of pixels.
-
-    Args:
-        image: An array, which is returned as it is; a tensor (C, H, W) or (1, C, H, W); or an image of Pillow.
-
-    Returns:
-        (H, W) or (H, W, C); see :func:`check_pixels`, which checks it.
-
-    Raises:
-        ImageError: for anything else.
-    """
-    if isinstance(image, np.ndarray):
-        return image
-    if isinstance(image, Image.Image):
-        try:
-            return to_gray_or_rgb(image, image.info.get('icc_profile'))[0]
-        except ValueError as error:
-            raise ImageError(f'image: {error}') from None
-    if isinstance(image, Tensor) and image.is_floating_point():
-        if image.ndim == 4 and len(image) == 1:
-            image = image[0]
-        if image.ndim == 3:
-            return image.detach().cpu().permute(1, 2, 0).numpy()
-    found = f'a tensor of {image.dtype} and shape {tuple(image.shape)}' if isinstance(image, Tensor) else type(image)
-    raise ImageError(
-        f'image: {found} is not allowed; allowed: a file, an array, an image of Pillow, or a floating-point tensor '
-        '(C, H, W) or (1, C, H, W)'
-    )
-
-
-def check_pixels(pixels: np.ndarray) -> np.ndarray:
-    """Check an array of pixels and give it three dimensions.
-
-    Args:
-        pixels: (H, W) or (H, W, C), C = 1 gray, 2 gray and alpha, 3 RGB, 4 RGB and alpha; uint8, uint16, or floating
-            point in [0, 1].
-
-    Returns:
-        (H, W, C).
-
-    Raises:
-        ImageError: for another shape or dtype, and for values that are not finite or not in [0, 1].
-    """
-    allowed = 'allowed: (H, W) or (H, W, C), C from 1 to 4, of uint8, uint16 or floating point'
-    if pixels.ndim not in (2, 3) or (pixels.ndim == 3 and pixels.shape[2] not in (1, 2, 3, 4)):
-        raise ImageError(f'image: an array of shape {pixels.shape}; {allowed}')
-    if pixels.dtype not in (np.uint8, np.uint16) and pixels.dtype.kind != 'f':
-        raise ImageError(f'image: an array of {pixels.dtype}; {allowed}')
-    if pixels.dtype.kind == 'f' and pixels.size and not (pixels.min() >= 0 and pixels.max() <= 1):
-        raise ImageError(f'image: values from {pixels.min():.4g} to {pixels.max():.4g}; allowed: 0 to 1')
-    return pixels if pixels.ndim == 3 else pixels[..., None]
 
 
 class _StepObserver(Observer):
@@ -183,6 +144,7 @@ class PhotoRestorer:
         device: See :func:`restore`; or a device.
         tile: See :func:`restore`; None: as in the options.
         strength: See :func:`restore`.
+        mask: (1, 1, h, w) in [0, 1], as :func:`~dkp_plugin.photos.masks.make_mask` returns it; None: all ones.
 
     Raises:
         OptionError: for a mistake in the options or arguments, and for an estimator that needs the true kernel.
@@ -195,10 +157,11 @@ class PhotoRestorer:
         device: str | torch.device = 'auto',
         tile: int | Literal['auto'] | None = None,
         strength: float = 1.0,
+        mask: Tensor | None = None,
     ) -> None:
         if not (isinstance(strength, int | float) and 0 <= strength <= 1):
             raise OptionError(f'strength: {strength!r} is not allowed; allowed: 0 to 1')
-        self.strength = strength
+        self.strength, self.mask = strength, mask
         self.restoration = Restoration(opt, device, tile)
         if self.restoration.estimator.needs_truth:
             raise OptionError('network_k: source: gt is not possible, photographs come without a true kernel')
@@ -221,14 +184,19 @@ class PhotoRestorer:
             checkpoints: Where the state is saved, and from where an interrupted photograph resumes.
 
         Raises:
-            ImageError: for pixels that cannot be used, and if memory is too small.
+            ImageError: for pixels that cannot be used, a mask of another size, and if memory is too small.
             DivergenceError: if every attempt ended in numbers that are not finite.
         """
         colour, alpha = split_alpha(to_tensor(check_pixels(pixels)))
+        if self.mask is not None:
+            check_mask(self.mask, tuple(colour.shape[-2:]))
         result = self.restoration(colour, name, jpeg, observer, checkpoints)
         x = result.x
-        if self.strength < 1:
-            x = torch.lerp(self.restoration.enlarge(colour.to(x)), x, self.strength)
+        if self.strength < 1 or self.mask is not None:
+            share = x.new_tensor(self.strength)
+            if self.mask is not None:
+                share = share * self.restoration.enlarge(self.mask.to(x))
+            x = torch.lerp(self.restoration.enlarge(colour.to(x)), x, share)
         if alpha is not None:
             x = join_alpha(x, self.restoration.enlarge(alpha.to(x)))
         array = from_tensor(x, pixels.dtype)
@@ -240,4 +208,5 @@ class PhotoRestorer:
             result.seconds,
             255 * result.degradation.noise,
             result.curve,
+            result.field,
         )

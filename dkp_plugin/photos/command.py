@@ -44,12 +44,13 @@ from dkp_plugin.photos.inputs import (
     output_folder,
     read_record,
 )
+from dkp_plugin.photos.masks import read_mask
 from dkp_plugin.photos.presets import Choices, make_options, take_options
 from dkp_plugin.photos.progress import Progress, format_seconds
 from dkp_plugin.photos.report import write_report
 
 STATUSES = ('done', 'skipped', 'failed')
-LONG = ('kernel', 'curve')  # parts of a record that only the report wants
+LONG = ('kernel', 'curve', 'field')  # parts of a record that only the report wants
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -92,23 +93,25 @@ def make_restorer(arguments: argparse.Namespace, device: torch.device) -> tuple[
 
     Raises:
         OptionError: for a mistake in them.
+        ImageError: for a mask that cannot be read.
     """
     tile = arguments.tile
     if tile is not None and tile.isdecimal():
         tile = int(tile)
-    names = ('scale', 'method', 'kernel', 'noise', 'preset', 'seed', 'convention', 'weights')
+    names = ('scale', 'method', 'kernel', 'noise', 'preset', 'seed', 'convention', 'weights', 'local_kernels')
     given = {name: getattr(arguments, name) for name in names if getattr(arguments, name) is not None}
+    mask = None if arguments.mask is None else read_mask(arguments.mask, arguments.max_pixels)
     choices = parse_section(Choices, given, '')
     if arguments.opt is None:
         options = make_options(choices)
-        return PhotoRestorer(options, device, tile, arguments.strength), options
+        return PhotoRestorer(options, device, tile, arguments.strength, mask), options
     for name in ('method', 'kernel', 'preset', 'weights'):
         if name in given:
             raise OptionError(f'--{name}: not allowed together with --opt, whose file says it')
     file = read_option_file(find_option_file(arguments.opt, 'test'))
     with file.naming_places():
         options = take_options(file.options, {name: getattr(choices, name) for name in given})
-        return PhotoRestorer(options, device, tile, arguments.strength), options
+        return PhotoRestorer(options, device, tile, arguments.strength, mask), options
 
 
 def describe(options: Mapping[str, Any], num_images: int, device: torch.device) -> str:
@@ -194,7 +197,7 @@ class _Worker:
         self.arguments, self.restorer, self.options = arguments, restorer, options
         self.restoration = restorer.restoration
         files = (options['network_k'].get('source'), options.get('path', {}).get('pretrain_network_g'))
-        files += ((options.get('restorer') or {}).get('pretrain'),)
+        files += ((options.get('restorer') or {}).get('pretrain'), arguments.mask)
         self.logger = logging.Logger('dkp-restore')
         self.logger.addHandler(_Lines(self))
         self.files = [Path(file).expanduser() for file in files if file is not None and os.path.isfile(file)]
@@ -273,6 +276,7 @@ class _Worker:
             'confidence': asdict(result.confidence),
             'kernel': result.kernel.tolist(),
             'curve': result.curve,
+            **({} if result.field is None else {'field': result.field.record()}),
         }
         write_json(item.record, record)
         checkpoints.remove()

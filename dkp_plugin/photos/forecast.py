@@ -10,6 +10,7 @@ import torch
 
 from dkp_plugin.archs.tiled_prior import tile_starts
 from dkp_plugin.engine.alternation import alternate
+from dkp_plugin.engine.local_kernels import Grid
 from dkp_plugin.engine.restoration import Restoration
 from dkp_plugin.engine.tiles import even_tile, tile_places
 from dkp_plugin.estimators.base import KernelEstimator
@@ -92,6 +93,9 @@ class Forecast:
         """
         plan, scale = self.plan, scale or self.plan.degradation.scale
         height, width = padded = [scale * (side + 2 * plan.margin) for side in size]
+        num_iter = plan.num_iter if plan.final_restorer is None else plan.final_num_iter
+        if (grid := plan.grid(tuple(side // scale for side in padded))) is not None:
+            return self._local_stages(grid, num_iter, scale)
         is_tiled, last = max(padded) > plan.tile, plan.final_restorer or plan.restorer
         pixels = min(height, plan.tile) * min(width, plan.tile)
         num_kernel = plan.restorer.num_kernel_iter(plan.num_iter)
@@ -99,7 +103,6 @@ class Forecast:
         stages = [Stage(0, num_kernel, search + self.costs.start(pixels) / max(num_kernel, 1))]
         if not is_tiled and plan.final_restorer is None:
             return [*stages, Stage(num_kernel, plan.num_iter - num_kernel, self.costs.step(pixels))]
-        num_iter = plan.num_iter if plan.final_restorer is None else plan.final_num_iter
         if is_tiled and last.tiling is Tiling.DISCOURAGED:
             lq_size = tuple(side // scale for side in padded)
             num_iter *= len(tile_places(lq_size, plan.tile, scale))
@@ -107,6 +110,18 @@ class Forecast:
             tile = even_tile((height, width), plan.tile)
             pixels = math.prod(len(tile_starts(side, tile)) * min(side, tile) for side in padded)
         return [*stages, Stage(plan.num_iter, num_iter, self.costs.step(pixels))]
+
+    def _local_stages(self, grid: Grid, num_iter: int, scale: int) -> list[Stage]:
+        """The steps of a photograph with local kernels: a search in every cell, a restoration of every region."""
+        plan, num = self.plan, len(grid)
+        cell, region = (
+            scale**2 * sum((row.stop - row.start) * (column.stop - column.start) for row, column in places) / num
+            for places in (grid.cells(), grid.regions())
+        )
+        share = plan.restorer.num_kernel_iter(plan.num_iter) / plan.num_iter
+        search = share * self.costs.kernel_step(cell) + self.costs.start(cell) / plan.num_iter
+        stages = [Stage(0, num * plan.num_iter, search)]
+        return [*stages, Stage(num * plan.num_iter, num * num_iter, self.costs.step(region))]
 
     def seconds(self, size: Size, scale: int | None = None) -> float:
         """Expected duration of a photograph; see :meth:`stages`."""

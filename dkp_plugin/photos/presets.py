@@ -18,7 +18,7 @@ FAMILIES = ('gaussian', 'disc', 'line', 'motion', 'free')
 
 BLOCKS = (  # blocks of an option file that apply to photographs
     *('model_type', 'scale', 'manual_seed', 'degradation', 'network_k', 'network_g', 'alternation'),
-    *('early_stopping', 'restorer', 'tile', 'path', 'val'),
+    *('early_stopping', 'restorer', 'tile', 'local_kernels', 'path', 'val'),
 )
 KEYS = {'path': ('pretrain_network_g',), 'val': ('checkpoint_freq',)}  # the only keys that apply in these blocks
 
@@ -122,6 +122,7 @@ class Choices(BaseModel):
     seed: int = 0
     convention: Literal['aligned', 'released'] = 'aligned'
     weights: str | None = None
+    local_kernels: bool = False
 
 
 def make_options(choices: Choices) -> Options:
@@ -147,6 +148,7 @@ def make_options(choices: Choices) -> Options:
         **preset,
         'network_g': network_g,
         'path': {'pretrain_network_g': choices.weights},
+        'local_kernels': choices.local_kernels,
     }
 
 
@@ -155,7 +157,7 @@ def take_options(options: Options, changes: Options) -> Options:
 
     Args:
         options: Content of the file.
-        changes: Choices that override the file: ``scale``, ``seed``, ``noise``, ``convention``.
+        changes: Choices that override the file: ``scale``, ``seed``, ``local_kernels``, ``noise``, ``convention``.
 
     Raises:
         OptionError: for an unknown key, and for a value where a block is required.
@@ -170,7 +172,8 @@ def take_options(options: Options, changes: Options) -> Options:
             raise OptionError(f'{key}: {block!r} is not a block of options')
     taken |= {block: {key: taken[block][key] for key in keys if key in taken[block]} for block, keys in KEYS.items()}
     taken |= {'name': 'photographs', 'num_gpu': 0, 'datasets': {}, 'manual_seed': taken.get('manual_seed', 0)}
-    taken |= {key: changes[name] for key, name in (('scale', 'scale'), ('manual_seed', 'seed')) if name in changes}
+    names = {'scale': 'scale', 'manual_seed': 'seed', 'local_kernels': 'local_kernels'}
+    taken |= {key: changes[name] for key, name in names.items() if name in changes}
     taken['degradation'] = taken['degradation'] | {
         key: changes[key] for key in ('noise', 'convention') if key in changes
     }

@@ -16,7 +16,7 @@ from dkp_plugin.evaluation.pages import CURVE_HEIGHT, CURVE_WIDTH, data_uri, mak
 from dkp_plugin.host.errors import UserError
 from dkp_plugin.host.version import __version__
 from dkp_plugin.io.files import write_bytes
-from dkp_plugin.io.images import kernel_picture
+from dkp_plugin.io.images import field_picture, kernel_picture
 from dkp_plugin.io.photo_files import Photo, read_photo
 
 MAX_PICTURES = 50  # photographs shown in full; the table lists all of them
@@ -75,7 +75,10 @@ def _pictures(record: Mapping[str, Any]) -> dict[str, Any]:
     except UserError:
         before = after = None
     kernel = png_uri(kernel_picture(np.array(record['kernel'])))
-    return {'before': before, 'after': after, 'kernel': kernel, 'curves': make_curves(record['curve'])}
+    field = None
+    if 'field' in record:
+        field = png_uri(field_picture(np.array(record['field']['kernels']), np.array(record['field']['is_sure'])))
+    return {'before': before, 'after': after, 'kernel': kernel, 'field': field, 'curves': make_curves(record['curve'])}
 
 
 def _uri(photo: Photo, size: tuple[int, int]) -> str:

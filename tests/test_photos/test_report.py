@@ -15,13 +15,14 @@ from dkp_plugin.engine.confidence import Confidence, Inspection
 from dkp_plugin.io.photo_files import write_photo
 from dkp_plugin.photos import report
 from dkp_plugin.photos.report import write_report
+from dkp_plugin.physics.jpeg_coding import JpegCoding
 
 
 @pytest.fixture
 def make_record(tmp_path):
     """Write a photograph and its result, half and full red; return the record."""
 
-    def make(name='a', dtype='uint8', doubts=()):
+    def make(name='a', dtype='uint8', doubts=(), jpeg=None):
         top = np.iinfo(dtype).max
         before, after = (
             np.full((side, 2 * side, 3), [level, 0, 0], dtype) for side, level in ((8, top // 2), (16, top))
@@ -35,7 +36,7 @@ def make_record(tmp_path):
             'height': 16,
             'seconds': 1.5,
             'noise': 0.0,
-            'inspection': asdict(Inspection(0.0, doubts=list(doubts))),
+            'inspection': Inspection(0.0, jpeg, doubts=list(doubts)).record(),
             'confidence': asdict(Confidence(40.0)),
             'kernel': np.eye(3).tolist(),
             'curve': [{'iteration': 1, 'l_x': 1.0}, {'iteration': 2, 'l_x': 0.5}],
@@ -113,3 +114,16 @@ def test_short_names():
     assert report.short_names([]) == {}
     assert report.short_names(['/p/q/a.png']) == {'/p/q/a.png': 'a.png'}
     assert report.short_names(['/p/q/a.png', '/p/b.png']) == {'/p/q/a.png': 'q/a.png', '/p/b.png': 'b.png'}
+
+
+def test_the_quality_of_a_jpeg_is_named(tmp_path, make_record):
+    assert 'JPEG quality about 50' in page_of(tmp_path, [make_record(jpeg=JpegCoding.standard(50))])
+    assert 'JPEG' not in page_of(tmp_path, [make_record()])
+
+
+def test_a_field_of_kernels_is_shown(tmp_path, make_record):
+    field = {'kernels': np.tile(np.eye(5) / 5, (2, 3, 1, 1)).tolist(), 'is_sure': [[True, False, True]] * 2}
+    page = page_of(tmp_path, [make_record() | {'field': field}])
+    picture = re.search(r'<figure class="field"><img src="data:image/png;base64,([^"]+)"', page).group(1)
+    assert Image.open(io.BytesIO(base64.b64decode(picture))).size == (3 * (5 * 3 + 2), 2 * (5 * 3 + 2))
+    assert 'class="field"' not in page_of(tmp_path, [make_record()])

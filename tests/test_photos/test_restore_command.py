@@ -227,3 +227,14 @@ def test_an_image_that_was_interrupted_continues_from_its_last_state(photos, tmp
     assert run(*arguments, '-o', tmp_path / 'whole') == 0
     assert contents(tmp_path / 'broken') == contents(tmp_path / 'whole')
     assert not list((tmp_path / 'broken/.dkp').rglob('*.pt'))
+
+
+def test_a_mask_of_another_size_fails_its_image_in_one_line(photos, options, tmp_path, capsys):
+    write_photo(tmp_path / 'mask.png', np.full((24, 20, 1), 255, np.uint8))
+    out = tmp_path / 'out'
+    assert run(photos / 'a.png', photos / 'deep.tif', '-o', out, '--opt', options, '--mask', tmp_path / 'mask.png') == 1
+    lines = [line for line in capsys.readouterr().err.splitlines() if line.startswith('failed')]
+    assert lines == [f'failed: {photos / "deep.tif"}: mask: 20x24 pixels; allowed: 16x16, as the image']
+    assert (out / 'a.png').exists()
+    assert run(photos / 'a.png', '-o', out, '--opt', options, '--mask', tmp_path / 'none.png') == 2
+    assert 'none.png: No such file' in capsys.readouterr().err
