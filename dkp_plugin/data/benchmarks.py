@@ -1,6 +1,7 @@
 """The usual benchmark sets: find them in their archives, check them, and arrange them in one layout.
 
-The layout is ``<set>/HR/<image>.png``, or ``RealSRSet/LQ/<image>.png`` for a set without ground truth.
+The layout is ``<set>/HR/<image>.png``, ``RealSRSet/LQ/<image>.png`` for a set without ground truth, and
+``kernels/levin/kernel<number>.png`` for the eight camera shakes of Levin et al. (CVPR 2009), pictures of kernels.
 ``benchmarks.json`` lists the images of each set, their other names and, if known, the checksums of their pixels. The
 other names arise because SelfExSR numbers the images of each set alphabetically, and BSD100 uses the numbers of the
 Berkeley segmentation data. Copies of a set are cropped differently. The checksum therefore covers the top-left crop to
@@ -40,7 +41,7 @@ class BenchmarkImage(BaseModel):
 
 
 class Benchmark(BaseModel):
-    """A set: its names in other copies, the folder of its images (HR or LQ), and its images by name."""
+    """A set: its names in other copies, the folder of its images (HR, LQ, or the set's own), and its images by name."""
 
     model_config = ConfigDict(extra='forbid')
     other_names: list[str] = []
@@ -84,7 +85,7 @@ def locate(path: PurePath, benchmarks: dict[str, Benchmark]) -> str | None:
         for name, benchmark in benchmarks.items():
             names = '|'.join(map(str.lower, [name, *benchmark.other_names]))
             if re.fullmatch(f'({names}){_ENDINGS_OF_SETS}', parts[depth - 1]):
-                allowed = _FOLDERS_OF_HR_IMAGES if benchmark.folder == 'HR' else benchmark.folder.lower()
+                allowed = _FOLDERS_OF_HR_IMAGES if benchmark.folder == 'HR' else re.escape(benchmark.folder.lower())
                 return name if all(re.fullmatch(allowed, part) for part in parts[depth:]) else None
     return None
 

@@ -10,6 +10,7 @@ import pytest
 
 from dkp_plugin.data import benchmarks
 from dkp_plugin.data.benchmarks import Benchmark, arrange, load_benchmarks, locate
+from dkp_plugin.data.blur_manifest import BlurRecipe
 from dkp_plugin.host.errors import ImageError, UserError
 from dkp_plugin.io.formats import SUFFIXES
 from dkp_plugin.io.images import decode_image
@@ -278,9 +279,10 @@ def test_sets_have_their_published_sizes():
         'BSD100': 100,
         'Urban100': 100,
         'RealSRSet': 20,
+        'kernels/levin': 8,
     }
     digests = [image.sha256 for benchmark in sets.values() for image in benchmark.images.values() if image.sha256]
-    assert len(digests) == len(set(digests)) == 5 + 14 + 100 + 20 + 10
+    assert len(digests) == len(set(digests)) == 5 + 14 + 100 + 20 + 10 + 8
     for benchmark in sets.values():
         names = [*benchmark.images, *(other for image in benchmark.images.values() for other in image.other_names)]
         assert len(names) == len(set(names))
@@ -299,7 +301,17 @@ def test_recorded_checksums_are_those_of_the_images(shared_data, tmp_path, monke
     reports = {report.name: report for report in arrange([shared_data / 'benchmarks/Set5'], tmp_path)}
     assert reports['Set5'].is_complete and not reports['Set5'].unrecorded
     for name, benchmark in load_benchmarks().items():
-        paths = sorted((shared_data / 'benchmarks' / name / benchmark.folder).glob('*.png'))
+        parent = shared_data if name == 'kernels/levin' else shared_data / 'benchmarks'
+        paths = sorted((parent / name / benchmark.folder).glob('*.png'))
         assert [path.stem for path in paths] == sorted(n for n, image in benchmark.images.items() if image.sha256)
         for path in paths[:3]:
             assert not benchmark.is_changed(path.stem, decode_image(path.read_bytes(), str(path)))
+
+
+def test_the_kernels_of_levin_go_where_the_recipes_look_for_them(shared_data, tmp_path, monkeypatch):
+    monkeypatch.undo()
+    (report,) = arrange([shared_data / 'kernels'], tmp_path / 'datasets')
+    assert report.is_complete and len(report.written) == 8 and report.lines()[0].startswith(str(tmp_path / 'datasets'))
+    monkeypatch.chdir(tmp_path)
+    made = BlurRecipe(family='levin').build()
+    assert made.family.names == tuple(f'kernel{number}.png' for number in range(1, 9))
