@@ -77,7 +77,8 @@ WORDS = {
     'degradation': {
         'convention': 'Position of the kernel centre, see [conventions](conventions.md): `aligned` for photographs, '
         '`released` for the benchmarks of FKP and DKP.',
-        'kernel_size': 'Odd side K of the kernel, in HR pixels; `auto`: min(4 s + 3, 21), at scale 1 15.',
+        'kernel_size': 'Odd side K of the kernel, in HR pixels; `auto`: min(4 s + 3, 21), at scale 1 15; larger '
+        'for photographs whose kernel reaches the border.',
         'noise': 'Standard deviation of white noise in the LR image, out of 255; `auto`: estimated from each image.',
         'jpeg': 'JPEG quality of the LR image, 1 to 100, from which its compression error is estimated; `auto`: the '
         'tables of a JPEG file; `off`: none.',

@@ -27,15 +27,18 @@ from dkp_plugin.engine.tiles import blend_tiles, even_tile, is_out_of_memory, mo
 from dkp_plugin.estimators.base import KernelEstimator
 from dkp_plugin.estimators.fixed_kernel_estimator import FixedKernel
 from dkp_plugin.host.devices import choose_device
-from dkp_plugin.host.errors import ImageError, OptionError
+from dkp_plugin.host.errors import ImageError, OptionError, UserError
 from dkp_plugin.host.schema import parse_section
 from dkp_plugin.host.seeds import image_generator
 from dkp_plugin.physics.coding_noise import estimate_coding_noise
 from dkp_plugin.physics.degradation import Degradation
 from dkp_plugin.physics.jpeg_coding import JpegCoding
+from dkp_plugin.physics.kernels import border_weight, default_kernel_size
 from dkp_plugin.restorers.base import Restorer, Tiling
 
 MIN_SIDE = 16  # LR pixels
+BORDER_WEIGHT = 0.02  # of a kernel on the outermost pixels of its grid; kernels above it need a larger grid
+MAX_GROWTH = 2  # of the kernel size, over the default of the scale
 AUTO_TILES = {Tiling.SUPPORTED: 1024, Tiling.INTERNAL: 1024, Tiling.DISCOURAGED: 768}  # HR pixels
 
 T = TypeVar('T')
@@ -183,9 +186,14 @@ class Restoration:
         inspection = inspect(colour, jpeg)
         observer.inspected(inspection)
         degradation = self._observed(colour, inspection)
-        margin = self.margin
-        job = _Job(self, mirror_border(colour, margin), name, margin, degradation, observer, checkpoints)
-        found, restored = job.run()
+        job = _Job(self, colour, name, degradation, observer, checkpoints)
+        found = job.search()
+        while (larger := self._larger_grid(job.degradation, job.kernels(found))) is not None:
+            size, new = job.degradation.kernel_size, larger.kernel_size
+            observer.warned(f'{name}: the kernel reaches the border of {size}x{size} pixels; trying {new}x{new}')
+            job = _Job(self, colour, name, larger, observer, checkpoints, job.num_search)
+            found = job.search()
+        restored, degradation, margin = job.finish(found), job.degradation, job.margin
         y = crop_border(job.degrade(restored.x, found.kernel), margin)
         confidence = judge(y, colour, found.expected_kernel_psnr, degradation.noise)
 
@@ -223,10 +231,31 @@ class Restoration:
         coding = estimate_coding_noise(colour, jpeg, white / 255)
         return replace(self.degradation, noise=white_equivalent(white, jpeg) / 255, coding=coding)
 
+    def _larger_grid(self, degradation: Degradation, kernels: Tensor) -> Degradation | None:
+        """The forward model with a larger kernel size, for kernels (L, 1, K, K) that reach the border of their grid.
+
+        None if none does, or if the kernel size is set, as benchmarks and some methods do.
+        """
+        block, size = self.options.degradation, degradation.kernel_size + 2 * degradation.scale
+        if block.kernel_size != 'auto' or block.convention != 'aligned' or isinstance(self.estimator, FixedKernel):
+            return None
+        if border_weight(kernels).max() <= BORDER_WEIGHT or size > MAX_GROWTH * default_kernel_size(degradation.scale):
+            return None
+        larger = replace(degradation, kernel_size=size)
+        try:
+            self.estimator.check(larger)
+        except UserError:  # the method has one size
+            return None
+        return larger
+
     @property
     def margin(self) -> int:
         """Width of the mirrored border in LR pixels; 0 for periodic borders."""
-        return self.degradation.reach if self.options.mirrors_border else 0
+        return self.margin_of(self.degradation)
+
+    def margin_of(self, degradation: Degradation) -> int:
+        """The same for a forward model with another kernel size."""
+        return degradation.reach if self.options.mirrors_border else 0
 
     def enlarge(self, image: Tensor) -> Tensor:
         """Enlarge an image or an alpha channel bicubically, (1, C, h, w) to (1, C, s h, s w), both in [0, 1]."""
@@ -259,17 +288,19 @@ class _Job:
         plan: Restoration,
         lq: Tensor,
         name: str,
-        margin: int,
         degradation: Degradation,
         observer: Observer,
         checkpoints: Checkpoints,
+        num_before: int = 0,
     ) -> None:
-        self.plan, self.lq, self.name, self.margin = plan, lq, name or 'image', margin
+        self.margin = plan.margin_of(degradation)
+        self.plan, self.lq, self.name = plan, mirror_border(lq, self.margin), name or 'image'
+        self.num_before = num_before  # steps of searches with smaller kernels
         self.degradation, self.observer, self.checkpoints = degradation, observer, checkpoints
         self.seed_name, self.tile = name, plan.tile
         self.last = plan.final_restorer or plan.restorer
         self.last_num_iter = plan.num_iter if plan.final_restorer is None else plan.final_num_iter
-        self.grid = plan.grid(tuple(lq.shape[-2:]))
+        self.grid = plan.grid(tuple(self.lq.shape[-2:]))
         self.field: KernelField | None = None
 
     @property
@@ -300,48 +331,55 @@ class _Job:
         return tile_places(tuple(self.lq.shape[-2:]), self.tile, self.degradation.scale)
 
     @property
+    def num_search(self) -> int:
+        """Number of steps of all searches to the end of this one."""
+        return self.num_before + (1 if self.grid is None else len(self.grid)) * self.plan.num_iter
+
+    @property
     def total(self) -> int:
         """Maximum number of steps of both stages."""
-        num_cells = 1 if self.grid is None else len(self.grid)
-        return num_cells * self.plan.num_iter + self.has_second_stage * self.last_num_iter * max(
-            len(self.places), num_cells
-        )
+        num_parts = len(self.places) if self.grid is None else len(self.grid)
+        return self.num_search + self.has_second_stage * self.last_num_iter * max(num_parts, 1)
 
-    def run(self) -> tuple[AlternationResult, AlternationResult]:
-        """Estimate the kernel and restore the image; return the result of each stage."""
-        if self.grid is not None:
-            return self._run_locally(self.grid)
-        found = self._with_enough_memory(self._search)
+    def search(self) -> AlternationResult:
+        """Estimate the kernel, or the field of kernels."""
+        if self.grid is None:
+            return self._with_enough_memory(self._search)
+        self.field, found = self._with_enough_memory(partial(find_field, self._search_cell, self.lq, self.grid))
+        return found
+
+    def finish(self, found: AlternationResult) -> AlternationResult:
+        """Restore the image, (1, 3, s h, s w), with what the search has found."""
         if not self.has_second_stage:
-            return found, found
-        return found, self._with_enough_memory(partial(self._finish, found.kernel))
+            return found
+        if self.grid is None:
+            return self._with_enough_memory(partial(self._finish, found.kernel))
+        blend = partial(blend_regions, self._finish_region, self.lq, 1, self.grid, self.degradation.scale)
+        return AlternationResult(self._with_enough_memory(blend), found.kernel)
 
-    def _run_locally(self, grid: Grid) -> tuple[AlternationResult, Tensor]:
-        """Estimate a kernel in every cell; restore with each and blend the results."""
-        plan, first, num = self.plan, len(grid) * self.plan.num_iter, self.last_num_iter
+    def kernels(self, found: AlternationResult) -> Tensor:
+        """The kernels of the search, (L, 1, K, K): one, or those of the field row by row."""
+        return found.kernel if self.field is None else self.field.kernels.flatten(0, 1).unsqueeze(1)
 
-        def search(index: int, lq: Tensor) -> AlternationResult:
-            done = index * plan.num_iter
-            return self._alternate(f'cell-{index + 1}', plan.estimator, plan.restorer, lq, done, kernel_only=True)
+    def _search_cell(self, index: int, lq: Tensor) -> AlternationResult:
+        """Estimate the kernel of a cell."""
+        plan, done = self.plan, index * self.plan.num_iter
+        return self._alternate(f'cell-{index + 1}', plan.estimator, plan.restorer, lq, done, kernel_only=True)
 
-        self.field, found = self._with_enough_memory(partial(find_field, search, self.lq, grid))
-        kernels = self.field.kernels.flatten(0, 1)[:, None, None]
-
-        def finish(index: int, lq: Tensor) -> Tensor:
-            estimator = FixedKernel.of(kernels[index])
-            return self._alternate(f'region-{index + 1}', estimator, self.last, lq, first + index * num).x
-
-        blend = partial(blend_regions, finish, self.lq, 1, grid, self.degradation.scale)
-        return found, self._with_enough_memory(blend)
+    def _finish_region(self, index: int, lq: Tensor) -> Tensor:
+        """Restore the region of a cell with its kernel."""
+        estimator = FixedKernel.of(self.field.kernels.flatten(0, 1)[index][None, None])
+        done = len(self.grid) * self.plan.num_iter + index * self.last_num_iter
+        return self._alternate(f'region-{index + 1}', estimator, self.last, lq, done).x
 
     def degrade(self, x: Tensor, kernel: Tensor) -> Tensor:
         """The LR image of an HR image under the kernel, or under those of the field."""
         if self.field is None:
             return self.degradation.A(x, kernel)
-        kernels = self.field.kernels.flatten(0, 1)[:, None, None]
+        kernels = self.field.kernels.flatten(0, 1)
 
         def degrade(index: int, part: Tensor) -> Tensor:
-            return self.degradation.A(part, kernels[index])
+            return self.degradation.A(part, kernels[index][None, None])
 
         return blend_regions(degrade, x, self.degradation.scale, self.grid, 1)
 
@@ -415,13 +453,14 @@ class _Job:
         degradation = replace(self.degradation, margin=margin)
 
         def note(iteration: int) -> None:
-            self.observer.stepped(done + iteration, self.total)
+            self.observer.stepped(self.num_before + done + iteration, self.total)
             if is_search and not self.searches_parts:
                 self.observer.iterated(iteration, lambda: (crop(restorer()), estimator()))
 
         def run(number: int) -> AlternationResult:
             tile, attempt = f'-{self.tile}px' * self.is_tiled, f'-attempt{number + 1}' * (number > 0)
-            checkpoint = self.checkpoints.open(stage + tile + attempt, self.plan.device)
+            size = f'-kernel{self.degradation.kernel_size}' * (self.num_before > 0)
+            checkpoint = self.checkpoints.open(stage + tile + size + attempt, self.plan.device)
             if (saved := checkpoint.result()) is not None:
                 return AlternationResult(**saved)
             with torch.enable_grad():  # BasicSR validates without gradients, but this test optimises networks

@@ -14,6 +14,7 @@ from torch import Tensor
 
 from dkp_plugin.physics.degradation import Degradation
 from dkp_plugin.physics.kernel_families import KernelFamily, build_family
+from dkp_plugin.physics.kernels import default_kernel_size
 
 Weighting = Literal['inverse', 'focal', 'softmax']
 Sampler = Literal['independent', 'metropolis', 'population']
@@ -193,7 +194,9 @@ class RandomKernelOptions:
         name = 'gaussian' if self.kernel_family == 'free' else self.kernel_family
         ranges = {'variance_range': self.variance_range, 'length_range': self.length_range}
         if name in ('gaussian', 'auto') and self.variance_range is None:
-            ranges['variance_range'] = tuple(degradation.scale * bound for bound in self.default_variances)
+            low, high = self.default_variances
+            growth = max(1.0, degradation.kernel_size / default_kernel_size(degradation.scale)) ** 2
+            ranges['variance_range'] = degradation.scale * low, degradation.scale * high * growth
         return build_family(name, degradation.scale, degradation.kernel_size, degradation.centre, **ranges)
 
     def start(self, num_coordinates: int, generator: torch.Generator, device: torch.device) -> RandomKernels:

@@ -151,6 +151,11 @@ def cubic_kernel(scale: int, kernel_size: int, centre: float) -> Tensor:
     return normalise(torch.outer(row, row)[None, None])
 
 
+def border_weight(kernels: Tensor) -> Tensor:
+    """Weight of kernels (L, 1, K, K) of sum 1 on the outermost pixels of their grids, (L,)."""
+    return 1 - kernels[..., 1:-1, 1:-1].sum((1, 2, 3))
+
+
 def fit_to_grid(kernel: Tensor, kernel_size: int, centre: float) -> Tensor:
     """Move a kernel of any size to a K x K grid with a given centre of mass; shrink it if it does not fit.
 
