@@ -27,7 +27,7 @@ from dkp_plugin.engine.tiles import blend_tiles, even_tile, is_out_of_memory, mo
 from dkp_plugin.estimators.base import KernelEstimator
 from dkp_plugin.estimators.fixed_kernel_estimator import FixedKernel
 from dkp_plugin.host.devices import choose_device
-from dkp_plugin.host.errors import ImageError, OptionError, UserError
+from dkp_plugin.host.errors import ImageError, OptionError
 from dkp_plugin.host.schema import parse_section
 from dkp_plugin.host.seeds import image_generator
 from dkp_plugin.physics.coding_noise import estimate_coding_noise
@@ -234,19 +234,14 @@ class Restoration:
     def _larger_grid(self, degradation: Degradation, kernels: Tensor) -> Degradation | None:
         """The forward model with a larger kernel size, for kernels (L, 1, K, K) that reach the border of their grid.
 
-        None if none does, or if the kernel size is set, as benchmarks and some methods do.
+        None if none does, or if benchmarks, options or the method set the size.
         """
         block, size = self.options.degradation, degradation.kernel_size + 2 * degradation.scale
-        if block.kernel_size != 'auto' or block.convention != 'aligned' or isinstance(self.estimator, FixedKernel):
+        if block.kernel_size != 'auto' or block.convention != 'aligned' or not self.estimator.adapts_size:
             return None
         if border_weight(kernels).max() <= BORDER_WEIGHT or size > MAX_GROWTH * default_kernel_size(degradation.scale):
             return None
-        larger = replace(degradation, kernel_size=size)
-        try:
-            self.estimator.check(larger)
-        except UserError:  # the method has one size
-            return None
-        return larger
+        return replace(degradation, kernel_size=size)
 
     @property
     def margin(self) -> int:

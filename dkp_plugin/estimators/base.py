@@ -23,6 +23,8 @@ class KernelEstimator(nn.Module, abc.ABC):
         paper: Reference, for the table of methods.
         kernel_families: Kernel families that the method knows; empty: it assumes none.
         scales: Scale factors that the method supports.
+        adapts_size: Whether weight at the border of the grid means that the kernel is larger than its grid; it may be
+            noise of a kernel network instead. If so, photographs are searched again with a larger kernel size.
         trains_in_reset: Whether ``reset`` trains networks for minutes and keeps none of them.
     """
 
@@ -30,6 +32,7 @@ class KernelEstimator(nn.Module, abc.ABC):
     paper: str = ''
     kernel_families: tuple[str, ...] = ()
     scales: tuple[int, ...] = SCALES
+    adapts_size: bool = False
     trains_in_reset: bool = False
 
     def check(self, degradation: Degradation) -> None:

@@ -111,6 +111,7 @@ class EvidenceDKP(KernelEstimator):
             default_variances=WIDE_VARIANCES,
         )
         self.rks.check_moves(pke_weight)
+        self.adapts_size = self.rks.has_rks
         self.num_layers, self.num_units, self.lr, self.warmup_iters = num_layers, num_units, lr, warmup_iters
         self.pke_weight, self.memory, self.rks_rounds, self.pke_iters = pke_weight, memory, rks_rounds, pke_iters
         self.error_exponents, self.error_stretch = tuple(error_exponents), error_stretch

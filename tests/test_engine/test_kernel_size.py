@@ -7,7 +7,6 @@ from basicsr.utils.registry import ARCH_REGISTRY
 from dkp_plugin.engine.checkpoints import Checkpoints
 from dkp_plugin.engine.restoration import Observer, Restoration
 from dkp_plugin.estimators.base import KernelEstimator
-from dkp_plugin.host.errors import UserError
 from dkp_plugin.physics.kernels import border_weight
 
 
@@ -15,13 +14,9 @@ from dkp_plugin.physics.kernels import border_weight
 class Box(KernelEstimator):
     """A square of a given side, as far as the grid holds it."""
 
-    def __init__(self, side: int, largest: int = 99) -> None:
+    def __init__(self, side: int, adapts_size: bool = True) -> None:
         super().__init__()
-        self.side, self.largest = side, largest
-
-    def check(self, degradation):
-        if degradation.kernel_size > self.largest:
-            raise UserError(f'kernel_size: {degradation.kernel_size}')
+        self.side, self.adapts_size = side, adapts_size
 
     def reset(self, lq, degradation, generator):
         size = degradation.kernel_size
@@ -36,9 +31,9 @@ class Box(KernelEstimator):
         return {}
 
 
-def make(side, largest=99, **blocks):
+def make(side, adapts_size=True, **blocks):
     opt = {'name': 'x', 'model_type': 'BlindSRModel', 'scale': 2, 'num_gpu': 0, 'manual_seed': 0, 'datasets': {}}
-    opt |= {'network_k': {'type': 'Box', 'side': side, 'largest': largest}, 'network_g': {'type': 'Bicubic'}}
+    opt |= {'network_k': {'type': 'Box', 'side': side, 'adapts_size': adapts_size}, 'network_g': {'type': 'Bicubic'}}
     return Restoration(opt | blocks, 'cpu')
 
 
@@ -72,9 +67,8 @@ def test_benchmarks_and_sizes_that_are_set_keep_theirs(degradation):
     assert restore(make(11, degradation=degradation))[:2] == (11, [])
 
 
-def test_methods_of_one_size_keep_theirs():
-    assert restore(make(11, largest=11))[:2] == (11, [])
-    assert restore(make(50, largest=15))[:2] == (15, [line(11)])
+def test_kernels_that_are_noisy_at_their_border_keep_their_size():
+    assert restore(make(11, adapts_size=False))[:2] == (11, [])
 
 
 def test_parts_of_an_image_have_one_size():
