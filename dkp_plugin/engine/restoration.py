@@ -188,7 +188,7 @@ class Restoration:
         degradation = self._observed(colour, inspection)
         job = _Job(self, colour, name, degradation, observer, checkpoints)
         found = job.search()
-        while (larger := self._larger_grid(job.degradation, job.kernels(found))) is not None:
+        while (larger := self._larger_grid(job.degradation, job.kernels(found), min(lq.shape[-2:]))) is not None:
             size, new = job.degradation.kernel_size, larger.kernel_size
             observer.warned(f'{name}: the kernel reaches the border of {size}x{size} pixels; trying {new}x{new}')
             job = _Job(self, colour, name, larger, observer, checkpoints, job.num_search)
@@ -231,17 +231,20 @@ class Restoration:
         coding = estimate_coding_noise(colour, jpeg, white / 255)
         return replace(self.degradation, noise=white_equivalent(white, jpeg) / 255, coding=coding)
 
-    def _larger_grid(self, degradation: Degradation, kernels: Tensor) -> Degradation | None:
+    def _larger_grid(self, degradation: Degradation, kernels: Tensor, side: int) -> Degradation | None:
         """The forward model with a larger kernel size, for kernels (L, 1, K, K) that reach the border of their grid.
 
-        None if none does, or if benchmarks, options or the method set the size.
+        None if none does, if benchmarks, options or the method set the size, or if the image, whose shorter side has
+        ``side`` LR pixels, is too small.
         """
         block, size = self.options.degradation, degradation.kernel_size + 2 * degradation.scale
         if block.kernel_size != 'auto' or block.convention != 'aligned' or not self.estimator.adapts_size:
             return None
         if border_weight(kernels).max() <= BORDER_WEIGHT or size > MAX_GROWTH * default_kernel_size(degradation.scale):
             return None
-        return replace(degradation, kernel_size=size)
+        larger = replace(degradation, kernel_size=size)
+        has_room = larger.reach <= side and size <= degradation.scale * (side + 2 * self.margin_of(larger))
+        return larger if has_room else None
 
     @property
     def margin(self) -> int:

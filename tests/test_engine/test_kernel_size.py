@@ -37,13 +37,14 @@ def make(side, adapts_size=True, **blocks):
     return Restoration(opt | blocks, 'cpu')
 
 
-def restore(restoration, width=36, **options):
+def restore(restoration, width=36, height=40, **options):
     """The kernel size of the result, the warnings, and the steps with their totals."""
-    lq = torch.rand(1, 3, 40, width, generator=torch.Generator().manual_seed(0))
+    lq = torch.rand(1, 3, height, width, generator=torch.Generator().manual_seed(0))
     observer, messages, steps = Observer(), [], []
     observer.warned, observer.stepped = messages.append, lambda done, total: steps.append((done, total))
     result = restoration(lq, 'a', observer=observer, **options)
-    assert result.x.shape == (1, 3, 80, 2 * width)
+    scale = restoration.degradation.scale
+    assert result.x.shape == (1, 3, scale * height, scale * width)
     return result.kernel.shape[-1], messages, steps
 
 
@@ -69,6 +70,12 @@ def test_benchmarks_and_sizes_that_are_set_keep_theirs(degradation):
 
 def test_kernels_that_are_noisy_at_their_border_keep_their_size():
     assert restore(make(11, adapts_size=False))[:2] == (11, [])
+
+
+def test_small_images_keep_a_size_that_fits():
+    border = {'border': 'periodic'}
+    assert restore(make(50, degradation=border), height=16, width=16)[0] == 19
+    assert restore(make(50, scale=1), height=16, width=16)[0] == 27  # 29 would reach 17 pixels
 
 
 def test_parts_of_an_image_have_one_size():
