@@ -27,13 +27,14 @@ class Inspection:
     Attributes:
         noise: Estimated standard deviation of the noise, out of 255; 0 if it is below 1.
         jpeg: How the image was compressed, from its JPEG file or, of other files, from its pixels; None: it was not.
-        has_blocks: Whether blocks show although no JPEG was found, as after a second compression.
+        block_origin: Row and column, 0 to 7, at which blocks begin that show although no JPEG was found, as after a
+            second compression; None: no such blocks.
         doubts: Reasons why the kernel estimate may be unreliable; empty if none are found.
     """
 
     noise: float
     jpeg: JpegCoding | None = None
-    has_blocks: bool = False
+    block_origin: tuple[int, int] | None = None
     doubts: list[str] = field(default_factory=list)
 
     @property
@@ -84,12 +85,14 @@ def inspect(lq: Tensor, jpeg: JpegCoding | None = None) -> Inspection:
         doubts.append(f'strong noise, standard deviation about {noise:.1f} out of 255')
     if jpeg is not None and jpeg.quality < LOW_QUALITY:
         doubts.append(f'JPEG compression, quality about {jpeg.quality}')
-    has_blocks = jpeg is None and blockiness(lq) > HIGH_BLOCKINESS
-    if has_blocks:
+    strength, block_origin = blockiness(lq)
+    if jpeg is not None or strength <= HIGH_BLOCKINESS:
+        block_origin = None
+    else:
         doubts.append('visible JPEG blocks')
     if min(lq.shape[-2:]) < FEW_PIXELS:
         doubts.append(f'few pixels, {lq.shape[-1]}x{lq.shape[-2]}')
-    return Inspection(noise, jpeg, has_blocks, doubts)
+    return Inspection(noise, jpeg, block_origin, doubts)
 
 
 def judge(y: Tensor, lq: Tensor, expected_kernel_psnr: float | None, noise: float) -> Confidence:

@@ -224,8 +224,8 @@ class Restoration:
             jpeg = JpegCoding.standard(block.jpeg)
         else:
             jpeg = inspection.jpeg if block.jpeg == 'auto' else None
-        if (block.jpeg, block.noise) == ('auto', 'auto') and inspection.has_blocks:
-            jpeg = JpegCoding.standard(BLOCKS_QUALITY)
+        if (block.jpeg, block.noise) == ('auto', 'auto') and inspection.block_origin is not None:
+            jpeg = JpegCoding.standard(BLOCKS_QUALITY, inspection.block_origin)
         if jpeg is None:
             return replace(self.degradation, noise=white / 255)
         coding = estimate_coding_noise(colour, jpeg, white / 255)

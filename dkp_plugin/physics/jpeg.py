@@ -18,7 +18,7 @@ def compression_error(quality: int) -> float:
     return 1.28 * max(percent, 1) ** 0.37
 
 
-def blockiness(image: Tensor) -> float:
+def blockiness(image: Tensor) -> tuple[float, tuple[int, int]]:
     """Measure how much the steps at block borders stand out, for the most likely position of the blocks.
 
     Compression leaves steps of a few levels along whole block borders. Steps above ``EDGE`` are edges of the picture;
@@ -29,13 +29,16 @@ def blockiness(image: Tensor) -> float:
 
     Returns:
         Excess of the steps at the best phase over their neighbours, beyond that at the second best phase, relative to
-        the median step, averaged over rows and columns; about 0 without blocks.
+        the median step, averaged over rows and columns; about 0 without blocks. And the best phases: row and column, 0
+        to 7, at which the first whole block begins.
     """
     gray = image.mean((0, 1))
-    return 0.5 * sum(_column_blockiness(view) for view in (gray, gray.T))
+    (columns, column), (rows, row) = (_column_blockiness(view) for view in (gray, gray.T))
+    return 0.5 * (columns + rows), (row, column)
 
 
-def _column_blockiness(gray: Tensor) -> float:
+def _column_blockiness(gray: Tensor) -> tuple[float, int]:
+    """The excess of the steps between columns, and the column at which the first whole block begins."""
     steps = gray.diff(dim=1).abs()
     is_small = steps <= EDGE
     counts = is_small[:, :-2] & is_small[:, 1:-1] & is_small[:, 2:]
@@ -43,6 +46,8 @@ def _column_blockiness(gray: Tensor) -> float:
     num = counts.sum(0)
     excess = torch.where(num >= MIN_SHARE * len(gray), excess.sum(0) / num.clamp_min(1), 0.0)
     # The median over the columns of a phase ignores single lines; blocks stand out at one phase alone.
-    second, best = torch.stack([excess[phase::BLOCK].median() for phase in range(BLOCK)]).sort().values[-2:]
+    medians = torch.stack([excess[phase::BLOCK].median() for phase in range(BLOCK)])
+    second, best = medians.sort().values[-2:]
     typical = ((steps * is_small).sum(0) / is_small.sum(0).clamp_min(1)).median()
-    return ((best - second.clamp_min(0)).clamp_min(0) / typical.clamp_min(FAINT)).item()
+    start = (int(medians.argmax()) + 2) % BLOCK  # excess i is that of the step from column i + 1 to i + 2
+    return ((best - second.clamp_min(0)).clamp_min(0) / typical.clamp_min(FAINT)).item(), start

@@ -291,10 +291,12 @@ def test_the_blocks_of_a_cropped_jpeg_are_found():
 
 def test_blocks_without_a_jpeg_count_as_one_where_the_noise_is_estimated():
     noise = 2 / 255 * torch.randn(1, 3, 128, 160, generator=torch.Generator().manual_seed(0))  # hides the lattice
-    lq = jpeg(10) + noise
+    lq = jpeg(10, cut=3) + noise[..., 3:, 3:]
     estimated, fixed = (make(degradation={'noise': value})(lq, 'a') for value in ('auto', 0))
     assert 'visible JPEG blocks' in estimated.inspection.doubts
-    assert estimated.degradation.coding is not None and fixed.degradation.coding is None
+    expected = estimate_coding_noise(lq, JpegCoding.standard(50, origin=(5, 5))).variances
+    torch.testing.assert_close(estimated.degradation.coding.variances, expected)
+    assert fixed.degradation.coding is None
 
 
 def test_a_kernel_file_is_read_before_any_work(tmp_path):
