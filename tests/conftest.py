@@ -10,6 +10,16 @@ from real_processes import RealProcess
 import dkp_plugin  # noqa: F401  # before a test imports basicsr, which it repairs
 from dkp_plugin.archs.compact_prior_arch import CompactPrior
 from dkp_plugin.archs.kernel_flow_arch import KernelFlow
+from dkp_plugin.archs.unpaired_arch import UnpairedSR
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Skip the tests that need a GPU where there is none."""
+    if torch.cuda.is_available():
+        return
+    for item in items:
+        if item.get_closest_marker('gpu'):
+            item.add_marker(pytest.mark.skip(reason='no CUDA device'))
 
 
 @pytest.fixture
@@ -41,6 +51,17 @@ def tiny_prior() -> CompactPrior:
     net = CompactPrior(num_feats=(4, 8), num_blocks=(1, 1), num_emb=8)
     for parameter in net.parameters():
         parameter.data = 0.1 * torch.randn(parameter.shape, generator=generator)
+    return net.eval().requires_grad_(False)
+
+
+@pytest.fixture
+def tiny_unpaired() -> UnpairedSR:
+    """Always the same network, for x2; no layer of it is zero."""
+    generator = torch.Generator().manual_seed(0)
+    net = UnpairedSR(2, num_feat=4, num_block=1, num_block_refine=1, num_feat_kernel=4, num_block_kernel=1)
+    for name, parameter in net.named_parameters():
+        if not name.endswith(('exponents', 'log_weights')):
+            parameter.data = 0.07 * torch.randn(parameter.shape, generator=generator)
     return net.eval().requires_grad_(False)
 
 

@@ -51,7 +51,7 @@ class Look:
 
 @dataclass(frozen=True)
 class Restored:
-    """What the network makes of an LR image, in the convention of the network.
+    """What the network makes of an LR image, in the convention of the network unless stated otherwise.
 
     Attributes:
         kernel: The kernel in use, (B, 1, K, K).
@@ -207,13 +207,19 @@ class UnpairedSR(nn.Module):
 
     def finish(self, look: Look, kernel: Tensor | None = None) -> Restored:
         """Refine with a kernel (B or 1, 1, K, K) in the convention of the network, or with the kernel network's."""
+        inside = self.finish_inside(look, None if kernel is None else self.kernel_inside(kernel))
+        kernel = self.kernel_outside(inside.kernel) if kernel is None else kernel
+        images = inside.intermediate, inside.variational, inside.result
+        return Restored(kernel, *map(self.image_outside, images))
+
+    def finish_inside(self, look: Look, kernel: Tensor | None = None) -> Restored:
+        """As :meth:`finish`, with kernel and images in the convention ``aligned``."""
         inside, column = look.log_kernel.exp(), OWN
         if kernel is not None:
-            inside, column = self.kernel_inside(kernel).expand(len(look.lq), -1, -1, -1), GIVEN
+            inside, column = kernel.expand(len(look.lq), -1, -1, -1), GIVEN
         weights = look.log_weights[:, column]
         images = self.refine_inside(look.lq, inside, look.intermediate, look.features, weights, look.noise)
-        kernel = self.kernel_outside(inside) if kernel is None else kernel
-        return Restored(kernel, *map(self.image_outside, (look.intermediate, *images[:2])))
+        return Restored(inside, look.intermediate, *images[:2])
 
     @property
     def takes_noise(self) -> bool:

@@ -13,7 +13,7 @@ from dkp_plugin.host.schema import nearest
 from dkp_plugin.io.kernel_files import KERNEL_SUFFIXES
 from dkp_plugin.physics.degradation import SCALES
 
-PRESETS = ('fast', 'balanced', 'paper')
+PRESETS = ('fast', 'balanced', 'best', 'paper')
 FAMILIES = ('gaussian', 'disc', 'line', 'motion', 'free')
 
 BLOCKS = (  # blocks of an option file that apply to photographs
@@ -52,7 +52,7 @@ ZSSR: dict[str, Options] = {
 ONE_PASS: dict[str, Options] = {
     'fast': {'network_g': {'type': 'OnePass', 'kernel_iters': 1}},
     'balanced': {'network_g': {'type': 'OnePass', 'kernel_iters': 4}},
-    'paper': {'network_g': {'type': 'OnePass', 'kernel_iters': 8}},
+    'best': {'network_g': {'type': 'OnePass', 'kernel_iters': 4, 'ensemble': 8}},
 }
 UNPAIRED: dict[str, Options] = {
     name: {'network_g': preset['network_g'] | {'type': 'Unpaired'}} for name, preset in ONE_PASS.items()
@@ -129,9 +129,12 @@ def make_options(choices: Choices) -> Options:
     """Convert choices to the content of an option file without data sets.
 
     Raises:
-        OptionError: if the method does not support the kernel.
+        OptionError: if the method does not support the kernel, or does not have the preset.
     """
     method = METHODS[choices.method]
+    if choices.preset not in method.presets:
+        allowed = ', '.join(method.presets)
+        raise OptionError(f'preset: {choices.preset} is not possible with {choices.method}; allowed: {allowed}')
     network_k, preset = _kernel_options(method, choices), method.presets[choices.preset]
     if choices.weights is not None and network_k['type'] == 'UnpairedKernel':
         network_k = network_k | {'pretrained': choices.weights}

@@ -9,7 +9,8 @@ from torch import Tensor
 
 from dkp_plugin.archs.lq_denoiser import LqDenoiser
 from dkp_plugin.archs.precision import check_precision, compute_dtype
-from dkp_plugin.archs.unpaired_arch import Restored, UnpairedSR
+from dkp_plugin.archs.self_ensemble import finish_ensemble
+from dkp_plugin.archs.unpaired_arch import UnpairedSR
 from dkp_plugin.archs.unpaired_weights import load_unpaired
 from dkp_plugin.host.errors import UserError
 from dkp_plugin.physics.degradation import Degradation
@@ -30,6 +31,7 @@ class OnePass(Restorer):
         kernel_iters: Steps of the estimator; an estimator that needs but one is not slowed down by more.
         denoise: Let the compact prior denoise the LR image first, for weights that take no noise.
         stage: What to return in the end: ``intermediate``, the ``variational`` model's image, or the ``result``.
+        ensemble: 8: average the results of the image turned and mirrored, which takes eight passes; 1: one pass.
         precision: ``float32``, ``bf16`` for the hidden layers, or ``auto``: bf16 where the hardware has it.
     """
 
@@ -43,11 +45,13 @@ class OnePass(Restorer):
         kernel_iters: PositiveInt = 4,
         denoise: bool = True,
         stage: Literal['intermediate', 'variational', 'result'] = 'result',
+        ensemble: Literal[1, 8] = 1,
         precision: str = 'float32',
     ) -> None:
         super().__init__()
         check_precision(precision)
-        self.num_iter, self.stage, self.precision = kernel_iters, stage, precision
+        self.kernel_iters, self.num_iter = kernel_iters, kernel_iters + 1
+        self.stage, self.ensemble, self.precision = stage, ensemble, precision
         self.denoiser = LqDenoiser() if denoise else None
         self.net: UnpairedSR | None = None
 
@@ -78,7 +82,10 @@ class OnePass(Restorer):
 
     @property
     def updates_kernel(self) -> bool:
-        return self.iteration < self.num_iter
+        return self.iteration < self.kernel_iters
+
+    def num_kernel_iter(self, num_iter: int) -> int:
+        return self.kernel_iters
 
     def forward(self) -> Tensor:
         return self.x
@@ -90,16 +97,16 @@ class OnePass(Restorer):
         self.iteration += 1
         if self.iteration == self.num_iter:
             with torch.no_grad():
-                restored = self._finish(kernel)
+                known = None if self._is_own(kernel) else kernel
+                restored = finish_ensemble(self.net, self.look, known, self.ensemble)
                 self.x = getattr(restored, self.stage).clamp(0, 1)
                 self.passed = {name: getattr(restored, name).clamp(0, 1) for name in ('intermediate', 'variational')}
         return {'l_x_data': (self.degradation.A(self.x, kernel) - self.lq).square().mean()}
 
-    def _finish(self, kernel: Tensor) -> Restored:
-        """Refine; the network knows how far to trust its own kernel, and trusts others more."""
+    def _is_own(self, kernel: Tensor) -> bool:
+        """Whether it is the network's own kernel; the network knows how far to trust it, and trusts others more."""
         own = self.net.kernel_outside(self.look.log_kernel.exp())
-        is_own = own.shape == kernel.shape and (own - kernel).abs().max() < SAME_KERNEL
-        return self.net.finish(self.look, None if is_own else kernel)
+        return own.shape == kernel.shape and bool((own - kernel).abs().max() < SAME_KERNEL)
 
 
 @ARCH_REGISTRY.register()

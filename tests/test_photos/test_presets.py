@@ -13,7 +13,7 @@ from dkp_plugin.photos.presets import METHODS, PRESETS, Choices, make_options, t
 
 
 def test_motion_kernels_are_sought_to_lower_noise_levels_in_every_preset():
-    for preset in PRESETS:
+    for preset in METHODS['diff-dkp'].presets:
         blocks = [make_options(Choices(kernel=kernel, preset=preset))['network_g'] for kernel in ('motion', 'gaussian')]
         assert blocks[0] == blocks[1] | {'freeze_sigma': 0.06} and 'freeze_sigma' not in blocks[1]
 
@@ -27,10 +27,24 @@ def test_preset_paper_is_the_option_file_of_the_best_figures():
 @pytest.mark.usefixtures('with_tiny_prior')
 @pytest.mark.parametrize('method', METHODS)
 def test_presets_and_families_are_valid_option_files(method):
-    for preset in PRESETS:
+    for preset in METHODS[method].presets:
         Restoration(make_options(Choices(method=method, preset=preset)))
     for family in METHODS[method].families:
         Restoration(make_options(Choices(method=method, kernel=family)))
+
+
+@pytest.mark.parametrize(
+    ('method', 'preset', 'allowed'),
+    [('fast-dkp', 'paper', 'fast, balanced, best'), ('diff-dkp', 'best', 'fast, balanced, paper')],
+)
+def test_a_preset_of_other_methods_is_refused(method, preset, allowed):
+    with pytest.raises(OptionError) as error:
+        make_options(Choices(method=method, preset=preset))
+    assert str(error.value) == f'preset: {preset} is not possible with {method}; allowed: {allowed}'
+
+
+def test_presets_are_known_names():
+    assert all(set(method.presets) <= set(PRESETS) for method in METHODS.values())
 
 
 def test_choices_arrive_in_the_option_file():

@@ -2,6 +2,7 @@ import pytest
 import skimage.data
 import torch
 
+from dkp_plugin.archs.self_ensemble import finish_ensemble
 from dkp_plugin.archs.unpaired_arch import GIVEN, UnpairedSR
 from dkp_plugin.archs.usrnet_arch import USRNetwork
 from dkp_plugin.engine.restoration import Restoration
@@ -32,23 +33,36 @@ def start(lq, net, **options):
 def test_kernels_are_judged_on_the_intermediate_image(tiny_unpaired, lq):
     restorer = start(lq, tiny_unpaired, kernel_iters=3)
     intermediate = tiny_unpaired.intermediate(lq).clamp(0, 1)
-    for _ in range(2):
+    for _ in range(3):
         torch.testing.assert_close(restorer(), intermediate)
         assert restorer.updates_kernel
         restorer.step(KERNEL)
+    assert not restorer.updates_kernel
+    torch.testing.assert_close(restorer(), intermediate)
     losses = restorer.step(KERNEL)
     x = tiny_unpaired(lq, KERNEL).clamp(0, 1)
     torch.testing.assert_close(restorer(), x, rtol=0, atol=1e-5)
     torch.testing.assert_close(losses['l_x_data'], (DEGRADATION.A(x, KERNEL) - lq).square().mean())
-    assert not restorer.updates_kernel
 
 
 @pytest.mark.parametrize('stage', ['intermediate', 'variational', 'result'])
 def test_each_stage_can_be_the_result(tiny_unpaired, lq, stage):
     restorer = start(lq, tiny_unpaired, kernel_iters=1, stage=stage)
-    restorer.step(KERNEL)
+    for _ in range(2):
+        restorer.step(KERNEL)
     expected = getattr(tiny_unpaired.restore(lq, KERNEL), stage).clamp(0, 1)
     torch.testing.assert_close(restorer(), expected, rtol=0, atol=1e-5)
+
+
+def test_the_result_is_the_mean_of_the_ensemble(tiny_unpaired, lq):
+    restorer = start(lq, tiny_unpaired, kernel_iters=1, ensemble=8)
+    torch.testing.assert_close(restorer(), tiny_unpaired.intermediate(lq).clamp(0, 1))
+    for _ in range(2):
+        restorer.step(KERNEL)
+    restored = finish_ensemble(tiny_unpaired, tiny_unpaired.look(lq), KERNEL)
+    torch.testing.assert_close(restorer(), restored.result.clamp(0, 1))
+    torch.testing.assert_close(restorer.stages()['variational'], restored.variational.clamp(0, 1))
+    assert (restorer() - tiny_unpaired(lq, KERNEL).clamp(0, 1)).abs().max() > 1e-4
 
 
 def test_with_the_kernel_networks_kernel_it_is_one_pass(tiny_unpaired, lq, tmp_path):
@@ -57,7 +71,8 @@ def test_with_the_kernel_networks_kernel_it_is_one_pass(tiny_unpaired, lq, tmp_p
     estimator.check(DEGRADATION)
     estimator.reset(lq, DEGRADATION, torch.Generator())
     restorer = start(lq, tiny_unpaired, kernel_iters=1)
-    restorer.step(estimator())
+    for _ in range(2):
+        restorer.step(estimator())
     one_pass = tiny_unpaired(lq)
     torch.testing.assert_close(restorer(), one_pass.clamp(0, 1), rtol=0, atol=1e-5)
     # The same kernel would be trusted more if it came from elsewhere.

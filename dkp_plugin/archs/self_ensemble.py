@@ -1,0 +1,46 @@
+"""The self-ensemble of a one-pass network: the mean over the symmetries of the square (Timofte et al., CVPR 2016)."""
+
+from torch import Tensor
+
+from dkp_plugin.archs.symmetries import NUM_SYMMETRIES, transform, transform_back, transform_kernel
+from dkp_plugin.archs.unpaired_arch import Look, Restored, UnpairedSR
+from dkp_plugin.physics.coding_noise import NoiseModel
+
+STAGES = ('intermediate', 'variational', 'result')  # the images of ``Restored``
+
+
+def finish_ensemble(net: UnpairedSR, look: Look, kernel: Tensor | None, num: int = NUM_SYMMETRIES) -> Restored:
+    """Refine an LR image turned and mirrored, turn the images back and average them.
+
+    A network of ordinary convolutions answers slightly differently in each orientation, and the mean of the answers has
+    a smaller error than any of them.
+
+    Args:
+        net: The network.
+        look: What it makes of the LR image before it takes a kernel.
+        kernel: (B or 1, 1, K, K) in the convention of the network; None: each orientation has the kernel network's.
+        num: Number of orientations, 1 to 8; the first is the image as it is.
+
+    Returns:
+        The mean of every image, in the convention of the network, with the kernel of the first orientation.
+    """
+    if num == 1:
+        return net.finish(look, kernel)
+    inside = net.finish_inside(look, None if kernel is None else net.kernel_inside(kernel))
+    means = [getattr(inside, stage) / num for stage in STAGES]
+    for index in range(1, num):
+        turned = None if kernel is None else transform_kernel(inside.kernel, index, net.degradation.scale)
+        restored = net.finish_inside(_turn(net, look, index), turned)
+        means = [
+            mean + transform_back(getattr(restored, stage), index) / num
+            for mean, stage in zip(means, STAGES, strict=True)
+        ]
+    return Restored(net.kernel_outside(inside.kernel) if kernel is None else kernel, *map(net.image_outside, means))
+
+
+def _turn(net: UnpairedSR, look: Look, index: int) -> Look:
+    """The look of the transformed LR image."""
+    noise = look.noise
+    if noise is not None and index % 2:  # spectra are even in each direction, so only turns change them
+        noise = NoiseModel(noise.levels, noise.spectrum.mT)
+    return net.look(transform(look.lq, index), look.features.dtype, noise)
