@@ -40,6 +40,7 @@ MIN_SIDE = 16  # LR pixels
 BORDER_WEIGHT = 0.02  # of a kernel on the outermost pixels of its grid; kernels above it need a larger grid
 MAX_GROWTH = 2  # of the kernel size, over the default of the scale
 AUTO_TILES = {Tiling.SUPPORTED: 1024, Tiling.INTERNAL: 1024, Tiling.DISCOURAGED: 768}  # HR pixels
+LARGE_SIDE = 768  # HR pixels; above, an estimator that has a ``search_side`` sees only a part of the image
 
 T = TypeVar('T')
 
@@ -255,6 +256,16 @@ class Restoration:
         """The same for a forward model with another kernel size."""
         return degradation.reach if self.options.mirrors_border else 0
 
+    def search_side(self, size: tuple[int, int], tile: int | None = None) -> int:
+        """Side, in HR pixels, of the square from which the kernel of an image is estimated.
+
+        Args:
+            size: Height and width of the HR image.
+            tile: Side of the tiles; None: the restoration's.
+        """
+        tile = tile or self.tile
+        return min(tile, self.estimator.search_side or tile) if max(size) > LARGE_SIDE else tile
+
     def enlarge(self, image: Tensor) -> Tensor:
         """Enlarge an image or an alpha channel bicubically, (1, C, h, w) to (1, C, s h, s w), both in [0, 1]."""
         enlarged = self.degradation.enlarge(mirror_border(image, self.margin))
@@ -312,9 +323,14 @@ class _Job:
         return self.grid is None and max(self.size) > self.tile
 
     @property
+    def search_side(self) -> int:
+        """Side, in HR pixels, of the square from which the kernel is estimated."""
+        return self.plan.search_side(self.size, self.tile)
+
+    @property
     def searches_parts(self) -> bool:
-        """Whether kernels are sought in parts of the image."""
-        return self.is_tiled or self.grid is not None
+        """Whether kernels are estimated from parts of the image."""
+        return self.grid is not None or max(self.size) > self.search_side
 
     @property
     def has_second_stage(self) -> bool:
@@ -399,8 +415,8 @@ class _Job:
     def _search(self) -> AlternationResult:
         """Alternate on the whole image, or on the most informative crop of a large one."""
         plan, lq = self.plan, self.lq
-        if self.is_tiled:
-            lq = most_informative_crop(lq, self.tile // self.degradation.scale)
+        if self.searches_parts:
+            lq = most_informative_crop(lq, self.search_side // self.degradation.scale)
         return self._alternate('search', plan.estimator, plan.restorer, lq, 0, kernel_only=self.has_second_stage)
 
     def _finish(self, kernel: Tensor) -> AlternationResult:

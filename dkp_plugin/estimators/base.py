@@ -26,6 +26,7 @@ class KernelEstimator(nn.Module, abc.ABC):
         adapts_size: Whether weight at the border of the grid means that the kernel is larger than its grid; it may be
             noise of a kernel network instead. If so, photographs are searched again with a larger kernel size.
         trains_in_reset: Whether ``reset`` trains networks for minutes and keeps none of them.
+        search_side: Side, in HR pixels, of the part of a large image that suffices; None: it sees all of it, or a tile.
     """
 
     needs_truth: bool = False
@@ -34,6 +35,7 @@ class KernelEstimator(nn.Module, abc.ABC):
     scales: tuple[int, ...] = SCALES
     adapts_size: bool = False
     trains_in_reset: bool = False
+    search_side: int | None = None
 
     def check(self, degradation: Degradation) -> None:
         """Refuse a degradation that the method does not support; called when the options are checked.

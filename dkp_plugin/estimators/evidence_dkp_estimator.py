@@ -74,6 +74,7 @@ class EvidenceDKP(KernelEstimator):
 
     paper = 'Yang et al., CVPR 2024'
     kernel_families = get_args(Family)
+    search_side = 384  # judging kernels on a larger part takes longer and finds no better ones
 
     def __init__(
         self,

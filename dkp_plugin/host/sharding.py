@@ -33,7 +33,7 @@ def rank_and_world(environment: Mapping[str, str] = os.environ) -> tuple[int, in
     return 0, 1
 
 
-def share(costs: Sequence[int], rank: int, world: int) -> list[int]:
+def share(costs: Sequence[float], rank: int, world: int) -> list[int]:
     """The items of one process. In order of decreasing cost, each item goes to the process with the smallest load.
 
     Args:

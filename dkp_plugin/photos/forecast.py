@@ -16,6 +16,7 @@ from dkp_plugin.engine.tiles import even_tile, tile_places
 from dkp_plugin.estimators.base import KernelEstimator
 from dkp_plugin.estimators.fixed_kernel_estimator import FixedKernel
 from dkp_plugin.host.devices import available_memory, used_memory
+from dkp_plugin.host.sharding import share
 from dkp_plugin.photos.progress import format_seconds
 from dkp_plugin.physics.degradation import SCALES
 from dkp_plugin.restorers.base import Restorer, Tiling
@@ -97,12 +98,14 @@ class Forecast:
         if (grid := plan.grid(tuple(side // scale for side in padded))) is not None:
             return self._local_stages(grid, num_iter, scale)
         is_tiled, last = max(padded) > plan.tile, plan.final_restorer or plan.restorer
-        pixels = min(height, plan.tile) * min(width, plan.tile)
+        side = plan.search_side((height, width))
+        searched, pixels = (min(height, part) * min(width, part) for part in (side, plan.tile))
         num_kernel = plan.restorer.num_kernel_iter(plan.num_iter)
-        search = self.costs.kernel_step(pixels)
-        stages = [Stage(0, num_kernel, search + self.costs.start(pixels) / max(num_kernel, 1))]
-        if not is_tiled and plan.final_restorer is None:
-            return [*stages, Stage(num_kernel, plan.num_iter - num_kernel, self.costs.step(pixels))]
+        search = self.costs.kernel_step(searched)
+        stages = [Stage(0, num_kernel, search + self.costs.start(searched) / max(num_kernel, 1))]
+        if side >= max(padded) and plan.final_restorer is None:
+            step = self.costs.kernel_step if plan.num_iter <= FEW_STEPS else self.costs.step  # see _time
+            return [*stages, Stage(num_kernel, plan.num_iter - num_kernel, step(pixels))]
         if is_tiled and last.tiling is Tiling.DISCOURAGED:
             lq_size = tuple(side // scale for side in padded)
             num_iter *= len(tile_places(lq_size, plan.tile, scale))
@@ -210,12 +213,15 @@ def _time(
     return max(durations[0] - step, 0.0), step
 
 
-def describe_forecast(forecast: Forecast, sizes: Sequence[Size], available: float | None = None) -> list[str]:
+def describe_forecast(
+    forecast: Forecast, sizes: Sequence[Size], available: float | None = None, jobs: int = 1
+) -> list[str]:
     """Say what is expected, and what to change if it is too much.
 
     Args:
         forecast: The forecast.
         sizes: (h, w) of each photograph.
+        jobs: Number of photographs that are restored at once.
         available: Bytes of free memory; None: found out.
 
     Returns:
@@ -223,8 +229,7 @@ def describe_forecast(forecast: Forecast, sizes: Sequence[Size], available: floa
     """
     plan, scale = forecast.plan, forecast.plan.degradation.scale
     largest = max(sizes, key=math.prod)
-    seconds = sum(map(forecast.seconds, sizes))
-    memory = forecast.memory(largest)
+    seconds, memory = _seconds(forecast, sizes, jobs), _memory(forecast, sizes, jobs)
     if available is None:
         available = available_memory(plan.device)
     most = 'up to ' * (len(sizes) > 1)
@@ -233,19 +238,30 @@ def describe_forecast(forecast: Forecast, sizes: Sequence[Size], available: floa
     reasons = ['more than 15 min'] if seconds > LONG else []
     reasons += [f'more than the free memory, {available / 2**30:.1f} GiB'] if available and memory > available else []
     if reasons:
-        lines.append(f'{" and ".join(reasons)}; {_advice(forecast, sizes, largest, available)}')
+        lines.append(f'{" and ".join(reasons)}; {_advice(forecast, sizes, jobs, available)}')
     return lines
 
 
-def _advice(forecast: Forecast, sizes: Sequence[Size], largest: Size, available: float | None) -> str:
+def _seconds(forecast: Forecast, sizes: Sequence[Size], jobs: int, scale: int | None = None) -> float:
+    """Expected duration of photographs that are restored by several processes: of the one that takes longest."""
+    costs = [forecast.seconds(size, scale) for size in sizes]
+    return max(sum(costs[index] for index in share(costs, job, jobs)) for job in range(jobs))
+
+
+def _memory(forecast: Forecast, sizes: Sequence[Size], jobs: int, scale: int | None = None) -> float:
+    """Expected peak of the memory of processes that restore the largest photographs at the same time."""
+    return sum(sorted((forecast.memory(size, scale) for size in sizes), reverse=True)[:jobs])
+
+
+def _advice(forecast: Forecast, sizes: Sequence[Size], jobs: int, available: float | None) -> str:
     """The largest smaller scale that helps, else the smallest; and tiles where they need the memory."""
     plan = forecast.plan
     scale = plan.degradation.scale
     fits = []
     for smaller in sorted((other for other in SCALES if other < scale), reverse=True):
-        seconds = sum(forecast.seconds(size, smaller) for size in sizes)
+        seconds = _seconds(forecast, sizes, jobs, smaller)
         fits.append((smaller, seconds))
-        if seconds <= LONG and not (available and forecast.memory(largest, smaller) > available):
+        if seconds <= LONG and not (available and _memory(forecast, sizes, jobs, smaller) > available):
             break
     tile = _memory_of(plan.final_restorer or plan.restorer)[0] * plan.tile**2
     parts = [f'--scale {fits[-1][0]} takes about {format_seconds(fits[-1][1])}'] if fits else []

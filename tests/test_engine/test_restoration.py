@@ -15,6 +15,7 @@ from dkp_plugin.engine import alternation
 from dkp_plugin.engine.checkpoints import Checkpoints
 from dkp_plugin.engine.restoration import Observer, Restoration
 from dkp_plugin.estimators.base import KernelEstimator
+from dkp_plugin.estimators.evidence_dkp_estimator import EvidenceDKP
 from dkp_plugin.host.errors import DivergenceError, ImageError, OptionError, UserError
 from dkp_plugin.physics.coding_noise import estimate_coding_noise
 from dkp_plugin.physics.jpeg_coding import JpegCoding
@@ -109,6 +110,31 @@ def test_a_large_image_is_tiled_as_the_restorer_says(noted, tiling, sizes):
     result = noting(tiling, degradation={'border': 'periodic'})(lq, 'a')
     assert noted.sizes == sizes and result.tile == 128
     torch.testing.assert_close(result.x, F.interpolate(lq, scale_factor=2))
+
+
+@pytest.mark.parametrize(
+    ('tile', 'sizes', 'used'),
+    [  # the kernel of 200x160 HR pixels is sought on 96x96 of them, which are restored whole or in tiles of 128
+        (1024, [(3, 48, 48, None), (3, 100, 80, None)], None),
+        (128, [(3, 48, 48, None)] + [(3, 64, 64, None)] * 6, 128),
+    ],
+)
+def test_a_part_of_a_large_image_suffices_for_the_kernel(noted, monkeypatch, tile, sizes, used):
+    monkeypatch.setattr('dkp_plugin.engine.restoration.LARGE_SIDE', 150)
+    monkeypatch.setattr(EvidenceDKP, 'search_side', 96)
+    restoration = make(
+        tile,
+        network_g={'type': 'SizeNotingRestorer'},
+        network_k={'type': 'EvidenceDKP', 'num_samples': 4, 'num_units': 10, 'warmup_iters': 1},
+        degradation={'border': 'periodic', 'kernel_size': 11},
+        alternation={'num_iter': 2},
+    )
+    result = restoration(image(100, 80), 'a')
+    assert noted.sizes == sizes and result.tile == used
+    assert all(torch.equal(kernel, result.kernel) for kernel in noted.kernels[2:])
+    noted.sizes.clear()
+    restoration(image(70, 70), 'a')  # 140 HR pixels
+    assert noted.sizes[0] == (3, min(70, tile // 2), min(70, tile // 2), None)
 
 
 def test_short_memory_means_smaller_tiles_then_one_line(noted, monkeypatch):

@@ -6,6 +6,7 @@ import pytest
 import torch
 
 from dkp_plugin.engine.restoration import Observer, Restoration
+from dkp_plugin.estimators.evidence_dkp_estimator import EvidenceDKP
 from dkp_plugin.photos import forecast as module
 from dkp_plugin.photos.forecast import Costs, Forecast, Line, describe_forecast, make_forecast, measure
 from dkp_plugin.photos.presets import Choices, make_options
@@ -103,9 +104,11 @@ class Steps(Observer):
 
 
 @pytest.mark.usefixtures('with_tiny_prior')
-@pytest.mark.parametrize('tile', ['auto', 128])
+@pytest.mark.parametrize(('tile', 'large'), [('auto', 768), (128, 768), ('auto', 150)])
 @pytest.mark.parametrize('method', ['diff-dkp', 'double-dip'])
-def test_the_stages_are_those_of_the_engine(method, tile, monkeypatch):
+def test_the_stages_are_those_of_the_engine(method, tile, large, monkeypatch):
+    monkeypatch.setattr('dkp_plugin.engine.restoration.LARGE_SIDE', large)  # with 150 a part serves for the kernel
+    monkeypatch.setattr(EvidenceDKP, 'search_side', 96)
     plan = make_plan(tile=tile, method=method, preset='fast')
     if method == 'double-dip':
         plan.num_iter = 3
@@ -134,11 +137,14 @@ def test_lines_say_size_time_and_memory_and_what_to_change(monkeypatch):
     monkeypatch.setattr(module, 'MEMORY', {'Diffusion': (2**10, 2**8)})
     costs = Costs(Line(0, 0), Line(0, 1e-6), Line(0, 1e-6))
     forecast = Forecast(make_plan(scale=4), costs)
-    # 1024 x 1024 pixels: 60 steps of 1.05 s; 1 GiB, 1 KiB for each pixel of the tile and 256 bytes for each
+    # 1024 x 1024 pixels: 16 steps of 0.15 s on 384 x 384 of them for the kernel, then 60 steps of 1.05 s; 1 GiB, 1 KiB
+    # for each pixel of the tile and 256 bytes for each
     (line,) = describe_forecast(forecast, [(256, 256)], available=8 * GIB)
-    assert line == 'expected: 1024x1024 pixels, at most about 63 s and 2.2 GiB'
+    assert line == 'expected: 1024x1024 pixels, at most about 65 s and 2.2 GiB'
     (line,) = describe_forecast(forecast, [(256, 256), (64, 32)], available=8 * GIB)
-    assert line == 'expected: up to 1024x1024 pixels, at most about 65 s and 2.2 GiB'
+    assert line == 'expected: up to 1024x1024 pixels, at most about 67 s and 2.2 GiB'
+    (line,) = describe_forecast(forecast, [(256, 256)] * 3, available=8 * GIB, jobs=2)  # 1.25 GiB and the process's
+    assert line == 'expected: up to 1024x1024 pixels, at most about 2 min and 4.5 GiB'
     _, advice = describe_forecast(forecast, [(3000, 4000)], available=8 * GIB)
     assert advice.startswith('more than 15 min and more than the free memory, 8.0 GiB; --scale 1 takes about ')
     # 768 x 768 pixels: 60 steps of 0.59 s, 1.7 GiB
