@@ -13,7 +13,7 @@ from pathlib import Path
 
 # Copies of what the package defines, for a package that is not imported yet; a test compares them.
 METHODS = ('diff-dkp', 'dip-dkp', 'dip-fkp', 'double-dip', 'bsrdm', 'fast-dkp', 'unpaired', 'kernelgan-zssr')
-PRESETS = ('fast', 'balanced', 'paper')
+PRESETS = ('fast', 'balanced', 'best', 'paper')
 SCALES = (1, 2, 3, 4, 8)
 CONVENTIONS = ('aligned', 'released')
 MAX_PIXELS = 100_000_000
@@ -43,8 +43,12 @@ def make_parser(prog: str = 'dkp-restore') -> argparse.ArgumentParser:
     add('--kernel', metavar='gaussian|disc|line|motion|free|FILE', help='blur, or a kernel file; default: by method')
     add('--weights', metavar='FILE', help='trained weights of the method; default: those of the package')
     add('--noise', metavar='auto|SIGMA', help='standard deviation of the noise, of 255; default: auto')
-    add('--preset', choices=PRESETS, help='default: balanced')
+    add('--preset', choices=PRESETS, help='default: balanced; best: fast-dkp, unpaired; paper: others')
     add('--device', default='auto', metavar='auto|cpu|cuda:N|mps', help='default: auto')
+    add(
+        '-j', '--jobs', type=_count, default=1, metavar='N',
+        help='restore N images at once, each in a process of one thread; default: 1',
+    )  # fmt: skip
     add('--seed', type=int, help='of all random numbers; default: 0')
     add('--tile', metavar='auto|N', help='side of the tiles of large images, in pixels of the result; default: auto')
     add(
@@ -88,6 +92,12 @@ def _share(text: str) -> float:
     if not 0 <= share <= 1:
         raise argparse.ArgumentTypeError(f'{text} is not allowed; allowed: 0 to 1')
     return share
+
+
+def _count(text: str) -> int:
+    if not (text.isascii() and text.isdecimal() and int(text) > 0):
+        raise argparse.ArgumentTypeError(f'{text} is not allowed; allowed: a number of at least 1')
+    return int(text)
 
 
 def read_version() -> str:

@@ -35,6 +35,8 @@ def test_its_copies_agree_with_the_package():
         (['a.png', '--strength', '1.5'], 2, 'stderr', 'argument --strength: 1.5 is not allowed; allowed: 0 to 1'),
         (['a.png', '--strength', 'nan'], 2, 'stderr', 'argument --strength: nan is not allowed'),
         (['a.png', '--scale', '5'], 2, 'stderr', 'argument --scale: invalid choice: 5'),
+        (['a.png', '-j', '0'], 2, 'stderr', 'argument -j/--jobs: 0 is not allowed; allowed: a number of at least 1'),
+        (['a.png', '-j', 'all'], 2, 'stderr', 'argument -j/--jobs: all is not allowed'),
         ([], 2, 'stderr', 'the following arguments are required: INPUT'),
     ],
 )

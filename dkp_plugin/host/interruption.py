@@ -54,7 +54,7 @@ def stop_if_requested() -> None:
 
 
 @contextmanager
-def stopping_gently(kept: str, grace: float = GRACE) -> Iterator[None]:
+def stopping_gently(kept: str | None, grace: float = GRACE) -> Iterator[None]:
     """After SIGINT or SIGTERM, let the block stop itself by :func:`stop_if_requested`, within a time limit.
 
     Python runs signal handlers between its own instructions, but not during a convolution or while waiting for other
@@ -62,7 +62,7 @@ def stopping_gently(kept: str, grace: float = GRACE) -> Iterator[None]:
     thread ends the process. A second signal raises Interrupted at once.
 
     Args:
-        kept: Message after "interrupted; " if the process is ended.
+        kept: Message after "interrupted; " if the process is ended; None: no message.
         grace: Time limit in seconds.
     """
     if threading.current_thread() is not threading.main_thread():  # only the main thread can handle signals
@@ -78,8 +78,9 @@ def stopping_gently(kept: str, grace: float = GRACE) -> Iterator[None]:
     def watch() -> None:
         signum = (reader.recv(1) or b'\0')[0]  # the interpreter writes it here even while a C function runs
         if signum in SIGNALS and not is_over.wait(grace):
-            sys.stderr.write(f'interrupted; {kept}\n')
-            sys.stderr.flush()
+            if kept is not None:
+                sys.stderr.write(f'interrupted; {kept}\n')
+                sys.stderr.flush()
             os._exit(128 + signum)
 
     thread = threading.Thread(target=watch, daemon=True)

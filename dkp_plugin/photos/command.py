@@ -7,8 +7,10 @@ import os
 import sys
 import time
 import warnings
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import closing, nullcontext
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +26,7 @@ from dkp_plugin.host.command import EXIT_FAILED_IMAGES
 from dkp_plugin.host.devices import choose_device
 from dkp_plugin.host.errors import ImageError, OptionError, UserError
 from dkp_plugin.host.interruption import stop_if_requested
+from dkp_plugin.host.jobs import Say, one_thread, run_jobs
 from dkp_plugin.host.option_files import find_option_file, read_option_file
 from dkp_plugin.host.schema import parse_section
 from dkp_plugin.host.sharding import rank_and_world, share
@@ -46,11 +49,13 @@ from dkp_plugin.photos.inputs import (
 )
 from dkp_plugin.photos.masks import read_mask
 from dkp_plugin.photos.presets import Choices, make_options, take_options
-from dkp_plugin.photos.progress import Progress, format_seconds
+from dkp_plugin.photos.progress import ImageProgress, Progress, format_seconds
 from dkp_plugin.photos.report import write_report
 
 STATUSES = ('done', 'skipped', 'failed')
 LONG = ('kernel', 'curve', 'field')  # parts of a record that only the report wants
+
+_Image = tuple[Item, tuple[int, int]]  # with height and width; 0 and 0 for one that cannot be read
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -59,8 +64,7 @@ def run(arguments: argparse.Namespace) -> int:
     Raises:
         UserError: for a mistake, before any work.
     """
-    cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)  # our own lines report damaged images
-    warnings.filterwarnings('ignore', module='PIL')  # about files that it repaired
+    _silence_libraries()
     if arguments.report:
         check_template_engine()
     items = find_items(arguments.inputs, arguments.output, arguments.overwrite, arguments.save_kernel)
@@ -71,14 +75,19 @@ def run(arguments: argparse.Namespace) -> int:
     sizes = [_size(item.source, arguments.max_pixels) for item in items]
     mine = range(len(items)) if world == 1 else share([height * width for height, width in sizes], rank, world)
     if not arguments.quiet:
-        tqdm.write(describe(options, len(mine), device), file=sys.stderr)
+        tqdm.write(describe(options, len(mine), device, arguments.jobs), file=sys.stderr)
     if (unreadable := describe_unreadable(find_unreadable(arguments.inputs, arguments.output))) and not arguments.quiet:
         tqdm.write(unreadable, file=sys.stderr)
     worker, start = _Worker(arguments, restorer, options), time.monotonic()
-    worker.progress = _expect(worker, [(items[index], sizes[index]) for index in mine], not arguments.quiet)
-    records = [worker(items[index]) for index in mine]
-    worker.progress.close()
-    counts = {status: sum(record['status'] == status for record in records) for status in STATUSES}
+    images = [(items[index], sizes[index]) for index in mine]
+    progress = _expect(worker, images, not arguments.quiet, arguments.jobs)
+    counts = dict.fromkeys(STATUSES, 0)
+    restore = _restore_at_once if arguments.jobs > 1 else _restore_in_turn
+    with closing(restore(worker, images, progress)) as records:
+        for record in records:
+            _report(record, arguments)
+            counts[record['status']] += 1
+    progress.close()
     if arguments.report and rank == 0:
         write_report(folder / 'report.html', [read_record(item) for item in items], options)
     if not arguments.quiet and not arguments.json:
@@ -86,6 +95,54 @@ def run(arguments: argparse.Namespace) -> int:
         report = ', report.html' if arguments.report and rank == 0 else ''
         print(f'{numbers} in {format_seconds(time.monotonic() - start)}; results in {folder}{report}')
     return EXIT_FAILED_IMAGES if counts['failed'] else 0
+
+
+def _restore_in_turn(worker: '_Worker', images: list[_Image], progress: Progress) -> Iterator[dict[str, Any]]:
+    """Restore images one after the other; yield their records."""
+    for index, (item, _) in enumerate(images):
+        stop_if_requested()
+        image = progress.begin(index, item.source.name)
+        yield worker(item, image)
+        image.end()
+
+
+def _restore_at_once(worker: '_Worker', images: list[_Image], progress: Progress) -> Iterator[dict[str, Any]]:
+    """Restore images in several processes, the largest first; yield their records as they are done."""
+    order = share([height * width for _, (height, width) in images], 0, 1)
+    items, shown = [images[index][0] for index in order], {}
+    start, num = partial(_start_worker, worker.arguments), worker.arguments.jobs
+    with closing(run_jobs(start, items, num)) as events:
+        for event in events:
+            if event.kind == 'begun':
+                shown[event.task] = progress.begin(order[event.task], items[event.task].source.name)
+            elif event.kind == 'said':
+                method, *arguments = event.value
+                getattr(shown[event.task], method)(*arguments)
+            else:
+                yield event.value if event.kind == 'done' else _failed(items[event.task], UserError(event.value))
+                if event.task in shown:
+                    shown[event.task].end()
+
+
+class _DistantProgress:
+    """Sends what an :class:`~dkp_plugin.photos.progress.ImageProgress` shows to the process that shows it."""
+
+    def __init__(self, say: Say) -> None:
+        self.step = lambda done, total: say(('step', done, total))
+        self.skip = lambda: say(('skip',))
+        self.write = lambda line: say(('write', line))
+
+
+def _start_worker(arguments: argparse.Namespace, number: int, say: Say) -> Callable[[Item], dict[str, Any]]:
+    """What each of several processes does: build the restorer, and restore the images that it is given."""
+    _silence_libraries()
+    restorer, options = make_restorer(arguments, choose_device(arguments.device, number))
+    return partial(_Worker(arguments, restorer, options), progress=_DistantProgress(say))
+
+
+def _silence_libraries() -> None:
+    cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)  # our own lines report damaged images
+    warnings.filterwarnings('ignore', module='PIL')  # about files that it repaired
 
 
 def make_restorer(arguments: argparse.Namespace, device: torch.device) -> tuple[PhotoRestorer, dict[str, Any]]:
@@ -114,7 +171,7 @@ def make_restorer(arguments: argparse.Namespace, device: torch.device) -> tuple[
         return PhotoRestorer(options, device, tile, arguments.strength, mask), options
 
 
-def describe(options: Mapping[str, Any], num_images: int, device: torch.device) -> str:
+def describe(options: Mapping[str, Any], num_images: int, device: torch.device, jobs: int = 1) -> str:
     """The first line of the output: method, device, number of images."""
     blocks = [options[key] for key in ('network_k', 'network_g')]
     methods = ' with '.join(
@@ -122,6 +179,7 @@ def describe(options: Mapping[str, Any], num_images: int, device: torch.device) 
         for block in blocks
     )
     where = f'cpu (threads: {torch.get_num_threads()})' if device.type == 'cpu' else str(device)
+    where = where if jobs == 1 else f'{device.type}, in {jobs} processes'
     return f'dkp-restore {__version__}: x{options["scale"]}, {methods}, on {where}; images: {num_images}'
 
 
@@ -133,14 +191,15 @@ def _size(source: Path, max_pixels: int) -> tuple[int, int]:
         return 0, 0
 
 
-def _expect(worker: '_Worker', images: list[tuple[Item, tuple[int, int]]], is_shown: bool) -> Progress:
+def _expect(worker: '_Worker', images: list[_Image], is_shown: bool, jobs: int) -> Progress:
     """Show what is expected of images that are large enough; return their progress."""
     sizes = [size for _, size in images]
     unfinished = [size for item, size in images if size != (0, 0) and not worker.find_finished(item)]
-    forecast = make_forecast(worker.restoration, unfinished) if is_shown else None
+    with one_thread() if jobs > 1 else nullcontext():
+        forecast = make_forecast(worker.restoration, unfinished) if is_shown else None
     if forecast is None:
         return Progress([height * width for height, width in sizes], is_shown)
-    for line in describe_forecast(forecast, unfinished):
+    for line in describe_forecast(forecast, unfinished, jobs=jobs):
         tqdm.write(line, file=sys.stderr)
     seconds = [forecast.seconds(size) if size != (0, 0) else 0.0 for size in sizes]
     return Progress(seconds, is_shown, lambda index, done, total: forecast.share(sizes[index], done))
@@ -156,21 +215,40 @@ def _reason(error: Exception, source: Path) -> str:
     return reason if str(source) in reason else f'{source}: {reason}'
 
 
+def _failed(item: Item, error: Exception) -> dict[str, Any]:
+    """The record of an image that failed."""
+    return {'status': 'failed', 'input': str(item.source), 'error': _reason(error, item.source)}
+
+
+def _report(record: Mapping[str, Any], arguments: argparse.Namespace) -> None:
+    """Print what became of an image."""
+    if arguments.json:
+        print(json.dumps({key: value for key, value in record.items() if key not in LONG}), flush=True)
+    if record['status'] == 'failed':
+        tqdm.write(f'failed: {record["error"]}', file=sys.stderr)
+    elif not arguments.quiet and not arguments.json:
+        doubts = record['inspection']['doubts'] + record['confidence']['doubts']
+        confidence = f'low ({"; ".join(doubts)})' if doubts else 'good'
+        size = f'{record["width"]}x{record["height"]}'
+        done = 'skipped, finished before' if record['status'] == 'skipped' else format_seconds(record['seconds'])
+        tqdm.write(f'{record["input"]} -> {record["outputs"][0]}, {size}, {done}, confidence {confidence}')
+
+
 class _Lines(logging.Handler):
     """Writes log messages between the lines of the progress."""
 
-    def __init__(self, worker: '_Worker') -> None:
+    def __init__(self, progress: ImageProgress) -> None:
         super().__init__()
-        self.worker = worker
+        self.progress = progress
 
     def emit(self, record: logging.LogRecord) -> None:
-        self.worker.progress.write(record.getMessage())
+        self.progress.write(record.getMessage())
 
 
 class _Watch(Observer):
     """Shows the steps of one image and what makes its result unreliable."""
 
-    def __init__(self, name: str, progress: Progress) -> None:
+    def __init__(self, name: str, progress: ImageProgress) -> None:
         self.name, self.progress = name, progress
 
     def inspected(self, inspection: Inspection) -> None:
@@ -185,35 +263,26 @@ class _Watch(Observer):
 
 
 class _Worker:
-    """Restores one image after the other and records what was done.
-
-    Attributes:
-        progress: Shows the work; set before the first image.
-    """
-
-    progress: Progress
+    """Restores one image after the other and records what was done."""
 
     def __init__(self, arguments: argparse.Namespace, restorer: PhotoRestorer, options: dict[str, Any]) -> None:
         self.arguments, self.restorer, self.options = arguments, restorer, options
         self.restoration = restorer.restoration
         files = (options['network_k'].get('source'), options.get('path', {}).get('pretrain_network_g'))
         files += ((options.get('restorer') or {}).get('pretrain'), arguments.mask)
-        self.logger = logging.Logger('dkp-restore')
-        self.logger.addHandler(_Lines(self))
         self.files = [Path(file).expanduser() for file in files if file is not None and os.path.isfile(file)]
 
-    def __call__(self, item: Item) -> dict[str, Any]:
-        """Restore an image, or find it finished, or record why it failed; report it."""
-        self.progress.begin(item.source.name)
-        stop_if_requested()
+    def __call__(self, item: Item, progress: ImageProgress) -> dict[str, Any]:
+        """Restore an image, or find it finished, or record why it failed."""
         try:
-            record = self._finished_or_new(item)
+            if record := self.find_finished(item):
+                progress.skip()
+                return record | {'status': 'skipped'}
+            return self._restore(item, self._wanted(item), progress)
         except BrokenPipeError:
             raise
         except Exception as error:  # whatever is wrong with one image, the others are done
-            record = {'status': 'failed', 'input': str(item.source), 'error': _reason(error, item.source)}
-        self._report(record)
-        return record
+            return _failed(item, error)
 
     def find_finished(self, item: Item) -> dict[str, Any]:
         """The record of an image that need not be restored again; empty if it must be."""
@@ -229,12 +298,6 @@ class _Worker:
         )
         return record if is_same and all(map(os.path.exists, record['outputs'])) else {}
 
-    def _finished_or_new(self, item: Item) -> dict[str, Any]:
-        if record := self.find_finished(item):
-            self.progress.skip()
-            return record | {'status': 'skipped'}
-        return self._restore(item, self._wanted(item))
-
     def _wanted(self, item: Item) -> dict[str, Any]:
         """What the record of a finished image says of its origin and its files."""
         options = {key: value for key, value in self.options.items() if key != 'val'}  # it changes no result
@@ -243,20 +306,22 @@ class _Worker:
         outputs = [str(path) for path in item.outputs(self.arguments.save_kernel)]
         return {'fingerprint': fingerprint(*content), 'outputs': outputs}
 
-    def _restore(self, item: Item, wanted: dict[str, Any]) -> dict[str, Any]:
+    def _restore(self, item: Item, wanted: dict[str, Any], progress: ImageProgress) -> dict[str, Any]:
         check_names(item)
         photo = read_photo(item.source, self.arguments.max_pixels)
         check_format(item.target, photo.pixels)
         metadata = None if self.arguments.strip_metadata else photo.metadata
         for note in photo.notes:
-            self.progress.write(f'{item.source.name}: {note}')
+            progress.write(f'{item.source.name}: {note}')
         if metadata and (loss := describe_loss(item.target, photo.icc_profile, metadata)):
-            self.progress.write(f'{item.target.name}: {loss}')
+            progress.write(f'{item.target.name}: {loss}')
 
         folder = item.record.with_suffix('.state')
         freq = self.restoration.options.val.checkpoint_freq
-        checkpoints = Checkpoints(folder, wanted['fingerprint'], freq, self.logger)
-        watch = _Watch(item.source.name, self.progress)
+        logger = logging.Logger('dkp-restore')
+        logger.addHandler(_Lines(progress))
+        checkpoints = Checkpoints(folder, wanted['fingerprint'], freq, logger)
+        watch = _Watch(item.source.name, progress)
         result = self.restorer(photo.pixels, item.source.stem, photo.jpeg, watch, checkpoints)
         wanted['written'] = claim(item, wanted['outputs'])
         if self.arguments.save_kernel:
@@ -281,15 +346,3 @@ class _Worker:
         write_json(item.record, record)
         checkpoints.remove()
         return record
-
-    def _report(self, record: dict[str, Any]) -> None:
-        if self.arguments.json:
-            print(json.dumps({key: value for key, value in record.items() if key not in LONG}), flush=True)
-        if record['status'] == 'failed':
-            tqdm.write(f'failed: {record["error"]}', file=sys.stderr)
-        elif not self.arguments.quiet and not self.arguments.json:
-            doubts = record['inspection']['doubts'] + record['confidence']['doubts']
-            confidence = f'low ({"; ".join(doubts)})' if doubts else 'good'
-            size = f'{record["width"]}x{record["height"]}'
-            done = 'skipped, finished before' if record['status'] == 'skipped' else format_seconds(record['seconds'])
-            tqdm.write(f'{record["input"]} -> {record["outputs"][0]}, {size}, {done}, confidence {confidence}')

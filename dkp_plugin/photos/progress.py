@@ -18,7 +18,7 @@ def format_seconds(seconds: float) -> str:
 
 
 class Progress:
-    """Shows the current image, its step, and the time left for all images.
+    """Shows the image begun last, its step, and the time left for all images.
 
     Args:
         costs: Pixels or seconds of each image.
@@ -32,9 +32,10 @@ class Progress:
     ) -> None:
         self.costs, self.is_shown, self.use_bar = list(costs), is_shown, is_shown and sys.stderr.isatty()
         self.share = share or (lambda index, done, total: done / total)
-        self.whole, self.before = sum(costs), 0.0  # the cost of all images that are not skipped, and of those done
+        self.whole, self.spent = sum(costs), 0.0  # costs of all images that are not skipped, and of what is done
+        self.done = [0.0] * len(self.costs)  # of each image
         self.start = self.last_line = time.monotonic()
-        self.index, self.work, self.told_expected = -1, 0.0, share is not None
+        self.num_begun, self.work, self.told_expected = 0, 0.0, share is not None
         self.bar = tqdm(
             total=1.0,
             disable=not self.use_bar,
@@ -43,34 +44,31 @@ class Progress:
             leave=False,
         )
 
-    def begin(self, name: str) -> None:
-        """Start the next image."""
-        if self.index >= 0:
-            self.before += self.costs[self.index]
-        self.index, self.name = self.index + 1, name
+    def begin(self, index: int, name: str) -> 'ImageProgress':
+        """Start an image; several may be in progress."""
+        self.num_begun += 1
+        return ImageProgress(self, index, f'{self.num_begun}/{len(self.costs)} {name}')
 
-    def skip(self) -> None:
-        """Skip the current image and exclude it from the time left."""
-        self.whole -= self.costs[self.index]
-        self.costs[self.index] = 0
+    def spend(self, index: int, cost: float) -> None:
+        """Set what an image has cost so far."""
+        self.spent += cost - self.done[index]
+        self.done[index] = cost
+        self.work = self.spent / self.whole if self.whole > 0 else 0.0
 
-    def step(self, done: int, total: int) -> None:
-        """Show the steps done and the total steps of the current image."""
-        done_here = self.costs[self.index] * self.share(self.index, done, total)
-        self.work = (self.before + done_here) / self.whole if self.whole > 0 else 0.0
+    def show(self, line: str) -> None:
+        """Show what is being done, and the time left."""
         now = time.monotonic()
         elapsed = now - self.start
         remaining = elapsed / self.work * (1 - self.work) if self.work else 0.0
-        head = f'{self.index + 1}/{len(self.costs)} {self.name}: step {done} of {total}'
         if not self.told_expected and elapsed > WARM_UP:
             self.told_expected = True  # an upper bound: Diff-DKP's first steps, which update the kernel, are slowest
             self.write(f'expected time: at most about {format_seconds(elapsed + remaining)}')
         if self.use_bar:
-            self.bar.set_description_str(head, refresh=False)
+            self.bar.set_description_str(line, refresh=False)
             self.bar.update(self.work - self.bar.n)
         elif self.is_shown and now - self.last_line >= INTERVAL:
             self.last_line = now
-            self.write(f'{head}, {100 * self.work:.0f} % of all, about {format_seconds(remaining)} left')
+            self.write(f'{line}, {100 * self.work:.0f} % of all, about {format_seconds(remaining)} left')
 
     def write(self, line: str) -> None:
         """Write a line above the bar, if output is shown."""
@@ -80,3 +78,26 @@ class Progress:
     def close(self) -> None:
         """Remove the bar."""
         self.bar.close()
+
+
+class ImageProgress:
+    """Progress of one image; see :meth:`Progress.begin`."""
+
+    def __init__(self, progress: Progress, index: int, name: str) -> None:
+        self.progress, self.index, self.name = progress, index, name
+        self.write = progress.write
+
+    def step(self, done: int, total: int) -> None:
+        """Show the steps done and the total steps of the image."""
+        progress = self.progress
+        progress.spend(self.index, progress.costs[self.index] * progress.share(self.index, done, total))
+        progress.show(f'{self.name}: step {done} of {total}')
+
+    def skip(self) -> None:
+        """Exclude the image from the time left."""
+        self.progress.whole -= self.progress.costs[self.index]
+        self.progress.costs[self.index] = 0
+
+    def end(self) -> None:
+        """Count the whole image as done."""
+        self.progress.spend(self.index, self.progress.costs[self.index])

@@ -175,6 +175,35 @@ def test_processes_share_the_images_and_make_the_same_files(photos, options, tmp
     assert contents(tmp_path / 'one') == contents(tmp_path / 'two')
 
 
+def test_images_are_restored_at_once_and_make_the_same_files(photos, options, tmp_path, capsys):
+    (photos / 'bad.png').write_bytes((photos / 'a.png').read_bytes()[:200])
+    assert run(photos, '-o', tmp_path / 'one', '--opt', options) == 1
+    capsys.readouterr()
+    arguments = photos, '-o', tmp_path / 'two', '--opt', options, '--device', 'cpu', '-j', 2
+    assert run(*arguments, '--report') == 1
+    text = capsys.readouterr()
+    assert 'on cpu, in 2 processes; images: 4' in text.err
+    assert text.err.count('failed: ') == 1 and 'bad.png: not a readable image' in text.err
+    assert text.out.count(' -> ') == 3 and re.search('3 done, 1 failed in .*, report.html', text.out)
+    assert (tmp_path / 'two/report.html').read_text(encoding='utf-8').count('data:image/webp;base64,') == 6
+    assert contents(tmp_path / 'one') == contents(tmp_path / 'two')
+    assert run(*arguments, '--json') == 1
+    statuses = [json.loads(line)['status'] for line in capsys.readouterr().out.splitlines()]
+    assert sorted(statuses) == ['failed', 'skipped', 'skipped', 'skipped']
+
+
+def test_a_signal_stops_all_processes_which_keep_their_state(photos, tmp_path, start_process):
+    options = tmp_path / 'long.yml'
+    options.write_text(LONG + 'val: {checkpoint_freq: 10}\n')
+    out = tmp_path / 'out'
+    process = start_process('dkp_restore', photos, '-o', out, '--opt', options, '--device', 'cpu', '-j', 2, '--quiet')
+    process.wait_until(lambda: len(list((out / '.dkp').rglob('*.pt'))) == 2)  # both are in the loop
+    seconds = process.stop(signal.SIGTERM)
+    assert process.wait() == 143 and seconds < GRACE + 1 + process.seconds_to_start
+    assert process.read() == 'interrupted; finished results are kept, rerun the same command to resume\n'
+    assert len(list((out / '.dkp').rglob('*.pt'))) == 2 and not list(out.rglob('*.png'))
+
+
 def test_the_report_is_one_page_that_needs_nothing(photos, options, tmp_path):
     write_photo(photos / '<img src=x>.png', np.full((16, 16, 4), 77, np.uint8))
     assert run(photos, '-o', tmp_path / 'out', '--opt', options, '--report') == 0
