@@ -435,7 +435,10 @@ def reference() -> str:
     parts += [f'## {name}\n\n{table(block_rows(name, model))}' for name, model in blocks.items()]
     parts += [
         '## val: metrics\n\nEach entry is a block with a `type`. `better: higher` or `lower` is allowed everywhere. A '
-        'metric without the required data is skipped with one warning.\n\n' + metric_section(),
+        'metric without the required data is skipped with one warning. `type: pyiqa:<name>`, such as `pyiqa:lpips`, '
+        'is a metric of [pyiqa](https://github.com/chaofengc/IQA-PyTorch) with its options. It needs `pip install '
+        'pyiqa`; some of its metrics download weights. Its Y channel has the full range, so that its '
+        '`psnr` is 1.3 dB below `calculate_psnr`.\n\n' + metric_section(),
         f"## datasets\n\nBasicSR's `PairedImageDataset` and `SingleImageDataset` are also supported.\n\n"
         f'### BlindSRDataset\n\n{dataset}\n\n'
         + table(block_rows('BlindSRDataset', blind_sr_dataset.BlindSRDatasetOptions)),

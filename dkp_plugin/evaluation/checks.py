@@ -12,12 +12,12 @@ from basicsr.models.sr_model import SRModel
 from basicsr.utils.registry import DATASET_REGISTRY, METRIC_REGISTRY, MODEL_REGISTRY
 from pydantic import BaseModel, ConfigDict, Field
 
+from dkp_plugin.evaluation.evaluate import METRIC_DATA
+from dkp_plugin.evaluation.pyiqa_metric import is_pyiqa, register_pyiqa
 from dkp_plugin.evaluation.stock_network import check_stock_weights
 from dkp_plugin.host.errors import OptionError, UserError
 from dkp_plugin.host.schema import PART_OF_NAME, get_registered, nearest, parse_section
 from dkp_plugin.physics.degradation import Degradation
-
-METRIC_DATA = ('img', 'img2', 'lq', 'kernel', 'kernel_gt', 'scale')  # arguments that the model passes to metrics
 
 
 class MetricOptions(BaseModel):
@@ -46,6 +46,9 @@ def check_options(opt: Mapping[str, Any]) -> Any:
         OptionError: for the first invalid option.
     """
     model = get_registered(MODEL_REGISTRY, {'type': opt.get('model_type')}, 'model_type')
+    for name, metric in ((opt.get('val') or {}).get('metrics') or {}).items():
+        if isinstance(metric, Mapping) and is_pyiqa(metric):  # for models that check no metrics, such as BasicSR's own
+            register_pyiqa(metric, f'val: metrics: {name}')
     logger = opt.get('logger')
     if isinstance(logger, Mapping) and logger.get('use_tb_logger') and find_spec('tensorboard') is None:
         raise OptionError('logger: use_tb_logger: True needs tensorboard: pip install tensorboard, or set it to false')
@@ -92,6 +95,10 @@ def check_datasets(datasets: Mapping[str, Mapping[str, Any]], degradation: Degra
 
 def _check_metric(metric: Mapping[str, Any], where: str) -> None:
     """Check the options of a metric against its function."""
+    if is_pyiqa(metric):
+        parse_section(MetricOptions, metric, where)
+        register_pyiqa(metric, where)
+        return
     function = get_registered(METRIC_REGISTRY, metric, where)
     parameters = inspect.signature(function).parameters.values()
     own = {p.name: p.default for p in parameters if p.kind is p.POSITIONAL_OR_KEYWORD and p.name not in METRIC_DATA}

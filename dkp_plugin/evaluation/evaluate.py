@@ -14,6 +14,7 @@ from torch import Tensor
 # The last digits of a float64 depend on the memory alignment of the array and would differ between runs.
 DECIMALS = 9
 STAGES = ('intermediate', 'variational')  # images that led to a result; see ``Restorer.stages``
+METRIC_DATA = ('img', 'img2', 'lq', 'kernel', 'kernel_gt', 'scale')  # arguments that metrics may have; see metric_data
 
 
 def to_uint8_bgr(image: Tensor) -> np.ndarray:
