@@ -26,6 +26,8 @@ def median_seconds(function: Callable[[], object], repeats: int) -> float:
     for _ in range(repeats + 1):
         start = time.perf_counter()
         function()
+        if torch.cuda.is_initialized():
+            torch.cuda.synchronize()
         seconds.append(time.perf_counter() - start)
     return statistics.median(seconds[1:])
 
