@@ -27,12 +27,11 @@ from dkp_plugin.engine.options import build_estimator
 from dkp_plugin.estimators.base import KernelEstimator
 from dkp_plugin.evaluation.evaluate import evaluate, to_uint8_bgr
 from dkp_plugin.evaluation.kernel_metric import calculate_kernel_psnr
+from dkp_plugin.evaluation.kernel_scores import score_kernels
 from dkp_plugin.host.command import EXIT_USER_ERROR
 from dkp_plugin.host.errors import UserError
 from dkp_plugin.host.seeds import image_generator
 from dkp_plugin.io.files import write_json
-from dkp_plugin.io.folders import list_folder
-from dkp_plugin.io.kernel_files import KERNEL_SUFFIXES, read_kernel
 from dkp_plugin.models.kernel_bank import estimate_kernel
 
 SETS = 'Set5', 'Set14'
@@ -124,9 +123,7 @@ def bank_psnr(experiment: Path, truth: Path | None) -> float | None:
     folder = experiment / 'kernels'
     if truth is None or not folder.is_dir():
         return None
-    pairs = ((path, truth / path.name) for path in list_folder(folder, 'kernels', KERNEL_SUFFIXES))
-    kernels = ((read_kernel(path, CONVENTION)[0, 0].numpy() for path in pair) for pair in pairs)
-    return statistics.mean(calculate_kernel_psnr(found, true) for found, true in kernels)
+    return statistics.mean(score_kernels(folder, truth, CONVENTION).values())
 
 
 def table(name: str, scores: Mapping[str, Mapping[str, Any]]) -> str:
