@@ -109,8 +109,14 @@ class OnePassTraining(SRModel):
         rank = f'/{dist.get_rank()}' if dist.get_world_size() > 1 else ''
         return f'iteration {current_iter}{rank}'
 
-    def descend(self, losses: Mapping[str, Tensor]) -> None:
-        """Take a step down the sum of the losses; each part of the network has its gradient clipped."""
+    def descend(self, losses: Mapping[str, Tensor], current_iter: int) -> None:
+        """Take a step down the sum of the losses; each part of the network has its gradient clipped.
+
+        Args:
+            losses: Scalars by name.
+            current_iter: Counted from 1. Early averages reach back a tenth of it, so that they forget the weights from
+                which the training started.
+        """
         self.optimizer_g.zero_grad()
         sum(losses.values()).backward()
         average_gradients(self.net_g)
@@ -118,7 +124,7 @@ class OnePassTraining(SRModel):
             nn.utils.clip_grad_norm_(getattr(self.net_g, part).parameters(), self.train_options.max_grad_norm)
         self.optimizer_g.step()
         self.log_dict = self.reduce_loss_dict({name: loss.detach() for name, loss in losses.items()})
-        self.model_ema(decay=self.ema_decay)
+        self.model_ema(decay=min(self.ema_decay, (1 + current_iter) / (10 + current_iter)))
 
     def restore_for_validation(self, data: Mapping[str, Any], net: UnpairedSR) -> dict[str, Restored]:
         """Restore an image of a set under ``val``, in one or several ways: by suffix of the metrics' names."""

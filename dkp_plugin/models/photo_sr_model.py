@@ -158,7 +158,7 @@ class PhotoSRModel(OnePassTraining):
             weight = log_weights.gather(1, torch.where(is_own, OWN, GIVEN).unsqueeze(1)).squeeze(1)
             x_bar, x_hat, _ = net.refine_inside(lq, chosen, intermediate.detach(), features.detach(), weight, noise)
             losses['l_pix'] = self.cri_pix(x_hat, self.gt) + VARIATIONAL_WEIGHT * self.cri_pix(x_bar, self.gt)
-        self.descend(losses)
+        self.descend(losses, current_iter)
 
     def restore_for_validation(self, data: Mapping[str, Any], net: UnpairedSR) -> dict[str, Restored]:
         """Restore with the kernel network's kernel and, where the set has kernels, with the true one (``_oracle``)."""

@@ -111,7 +111,7 @@ class UnpairedSRModel(OnePassTraining):
         """Take one step on the crops that were fed."""
         generator = image_generator(self.opt['manual_seed'], self.random_name(current_iter))
         self._update_bank(current_iter, dist.get_rank(), dist.get_world_size())
-        self.descend(self._joint_losses(current_iter, generator))
+        self.descend(self._joint_losses(current_iter, generator), current_iter)
 
     def _update_bank(self, current_iter: int, rank: int, world: int) -> None:
         options = self.train_options.bank

@@ -165,6 +165,18 @@ def test_losses_of_the_refinement_reach_nothing_else(training, run_train, tmp_pa
     assert 'r.0.tail.weight' in moved
 
 
+def test_early_averages_forget_the_start(training, run_train, tmp_path):
+    """The average after t steps is d_t times the last one and 1 - d_t times the weights, d_t = (1 + t) / (10 + t)."""
+    training['train']['ema_decay'] = 0.999
+    training['logger']['save_checkpoint_freq'] = 1
+    assert run_train(training) == 0
+    before, after = weights_of(tmp_path, at=3), weights_of(tmp_path, at=4)
+    for name, value in after['params_ema'].items():
+        if value.is_floating_point():
+            expected = 5 / 14 * before['params_ema'][name] + 9 / 14 * after['params'][name]
+            torch.testing.assert_close(value, expected, rtol=1e-5, atol=1e-7)
+
+
 def test_every_loss_can_be_switched_on(training, run_train, tmp_path):
     training['train'] |= OPTIONAL
     training['datasets']['train']['lq_size'] = 24
