@@ -188,9 +188,15 @@ def test_every_loss_can_be_switched_on(training, run_train, tmp_path):
 
 
 @pytest.mark.parametrize(
-    'network_k', [{'type': 'DoubleDIP'}, {'type': 'FKP'}, {'type': 'DKP', 'kernel_family': 'free'}]
+    'network_k',
+    [
+        {'type': 'DoubleDIP'},
+        {'type': 'FKP'},
+        {'type': 'DKP', 'kernel_family': 'free'},
+        {'type': 'EvidenceDKP', 'kernel_family': 'motion', 'num_samples': 8, 'num_units': 10, 'warmup_iters': 2},
+    ],
 )
-def test_other_estimators_serve_as_well(training, run_train, tmp_path, network_k):
+def test_other_estimators_and_families_serve_as_well(training, run_train, tmp_path, network_k):
     training['network_k'] = network_k
     training['degradation'] = {'convention': 'aligned'}
     assert run_train(training) == 0
