@@ -12,7 +12,7 @@ set -euo pipefail
 
 root="$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)"
 cd "$root"
-[[ -n "${VIRTUAL_ENV:-}" ]] || source scripts/setup_env.sh
+source scripts/setup_env.sh
 
 steps="${1:-500}"
 photos="${2:-datasets/BSDS400}"
