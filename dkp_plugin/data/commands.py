@@ -1,35 +1,34 @@
 """The work of ``dkp data``, whose command lines are in ``host/arguments.py``."""
 
-import sys
 from argparse import Namespace
 from collections.abc import Callable
-from functools import wraps
+from functools import partial, wraps
 
 from dkp_plugin.data.benchmarks import arrange
 from dkp_plugin.data.blur_manifest import BlurRecipe, prepare, verify
 from dkp_plugin.data.crops import prepare_crops
 from dkp_plugin.data.lmdb_writer import create_lmdb
 from dkp_plugin.data.unpaired_split import prepare_unpaired
-from dkp_plugin.host.command import EXIT_USER_ERROR
-from dkp_plugin.host.errors import OptionError, UserError
+from dkp_plugin.host.command import run_command
+from dkp_plugin.host.errors import OptionError
 from dkp_plugin.host.schema import parse_section
 
 Work = Callable[[Namespace], int]
 
+KEPT = 'rerun the same command'
 
-def _with_errors_in_one_line(work: Work) -> Work:
+
+def _command(work: Work) -> Work:
+    """Let :func:`run_command` run a command: errors and interruptions end in one line."""
+
     @wraps(work)
     def run(arguments: Namespace) -> int:
-        try:
-            return work(arguments)
-        except (UserError, OSError) as error:
-            print(f'error: {error}', file=sys.stderr)
-            return EXIT_USER_ERROR
+        return run_command(partial(work, arguments), KEPT)
 
     return run
 
 
-@_with_errors_in_one_line
+@_command
 def benchmarks(arguments: Namespace) -> int:
     """Arrange downloaded benchmarks; return 1 if one is incomplete or differs from what is recorded."""
     reports = arrange(arguments.sources, arguments.out, arguments.mod12)
@@ -38,7 +37,7 @@ def benchmarks(arguments: Namespace) -> int:
     return 0 if all(report.is_complete for report in reports) else 1
 
 
-@_with_errors_in_one_line
+@_command
 def blur(arguments: Namespace) -> int:
     """Make LR images and kernels, or compare them with their manifest; return 1 if they differ."""
     given = {key: value for key, value in vars(arguments).items() if key not in ('hr_folder', 'out', 'verify')}
@@ -53,7 +52,7 @@ def blur(arguments: Namespace) -> int:
     return 1 if differences else 0
 
 
-@_with_errors_in_one_line
+@_command
 def crops(arguments: Namespace) -> int:
     """Make a small benchmark from a large one."""
     try:
@@ -64,7 +63,7 @@ def crops(arguments: Namespace) -> int:
     return 0
 
 
-@_with_errors_in_one_line
+@_command
 def lmdb(arguments: Namespace) -> int:
     """Copy a folder to an lmdb."""
     count = create_lmdb(arguments.input, arguments.output, arguments.overwrite)
@@ -72,7 +71,7 @@ def lmdb(arguments: Namespace) -> int:
     return 0
 
 
-@_with_errors_in_one_line
+@_command
 def unpaired(arguments: Namespace) -> int:
     """Make data for unpaired training."""
     given = {key: value for key, value in vars(arguments).items() if key not in ('photos', 'out', 'kernel')}

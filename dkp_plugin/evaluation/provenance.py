@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from dkp_plugin.archs.package_weights import package_weights_digest
 from dkp_plugin.host.version import __version__
 from dkp_plugin.io.fingerprint import fingerprint
 
@@ -91,9 +92,9 @@ class Provenance:
                 tensors.
 
         Returns:
-            ``options``; ``version`` of the package; ``input``, the digest of the LR image, its alpha channel, its JPEG
-            coding and, for an oracle, the kernel; ``figures``, the digest of the metrics and the ground truth, on
-            which the result does not depend.
+            ``options``; ``version`` of the package and digest of its ``weights``; ``input``, the digest of the LR
+            image, its alpha channel, its JPEG coding and, for an oracle, the kernel; ``figures``, the digest of the
+            metrics and the ground truth, on which the result does not depend.
         """
         kernel = [item['kernel']] if self.is_oracle and item.get('kernel') is not None else []
         alpha = [item['alpha']] if item.get('alpha') is not None else []
@@ -102,6 +103,7 @@ class Provenance:
         return {
             'options': self.options,
             'version': __version__,
+            'weights': package_weights_digest()[:HASH_DIGITS],
             'input': _digest(item['lq'], *alpha, *kernel, parts=jpeg),
             'figures': _digest(*truth, parts=[self.metrics]),
         }

@@ -1,7 +1,7 @@
 """The model of every blind method: BasicSR's life cycle around the engine, one image at a time."""
 
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import asdict
 from pathlib import Path
@@ -23,13 +23,13 @@ from dkp_plugin.engine.restoration import Observer, Restoration
 from dkp_plugin.evaluation.checks import check_datasets, check_metrics
 from dkp_plugin.evaluation.evaluate import evaluate, evaluate_stages, metric_data
 from dkp_plugin.evaluation.provenance import Provenance
-from dkp_plugin.evaluation.records import Records, peak_memory
+from dkp_plugin.evaluation.records import Records, peak_memory, record_path
 from dkp_plugin.evaluation.stock import image_names, load_item, take_stock
 from dkp_plugin.evaluation.trajectory import Trajectory
 from dkp_plugin.host.errors import ImageError, UserError
 from dkp_plugin.host.interruption import stop_if_requested
 from dkp_plugin.host.processes import divide, is_main, merge
-from dkp_plugin.io.files import write_json
+from dkp_plugin.io.files import remove_leftovers, write_json
 from dkp_plugin.io.fingerprint import fingerprint
 from dkp_plugin.io.images import decode_image
 from dkp_plugin.io.kernel_files import read_kernel, write_kernel
@@ -154,8 +154,10 @@ class BlindSRModel(BaseModel):
         )
         world = self.opt.get('world_size', 1)
         is_only_writer = is_main() and (world == 1 or self.opt['dist'])
+        mine = divide(stock.costs, stock.unfinished, self.opt['rank'], world)
+        remove_leftovers(self._written_paths(records, [records.image_names[index] for index in mine], is_only_writer))
         try:
-            for index in divide(stock.costs, stock.unfinished, self.opt['rank'], world):
+            for index in mine:
                 stop_if_requested()
                 get_root_logger().info(f'{dataset_name} {index + 1}/{len(dataset)}: {records.image_names[index]}')
                 self._restore(dataset, index, records, save_img)
@@ -203,6 +205,17 @@ class BlindSRModel(BaseModel):
             self.results_root / 'visualization' / dataset_name / file_name,
             self.results_root / 'kernels' / dataset_name / f'{image_name}.mat',
         )
+
+    def _written_paths(self, records: Records, image_names: Sequence[str], with_summary: bool) -> Iterator[Path]:
+        """The files that a run writes for images of a data set."""
+        for name in image_names:
+            image_path, kernel_path = self._output_paths(records.dataset_name, name)
+            yield from (image_path, kernel_path, kernel_path.with_suffix('.png'))
+            yield record_path(self.results_root, records.dataset_name, name)
+            for folder in ('curves', 'progress'):
+                yield self.results_root / folder / records.dataset_name / f'{name}.json'
+        if with_summary:
+            yield self.results_root / 'metrics' / f'{records.dataset_name}.json'
 
     def _measure_again(self, dataset_name: str, item: dict[str, Any], image_name: str) -> dict[str, float]:
         """Compute the metrics of a result from its files, which hold the 8-bit values that metrics use."""

@@ -18,6 +18,7 @@ import cv2
 import torch
 from tqdm import tqdm
 
+from dkp_plugin.archs.package_weights import package_weights_digest
 from dkp_plugin.engine.checkpoints import Checkpoints
 from dkp_plugin.engine.confidence import Inspection
 from dkp_plugin.engine.restoration import Observer
@@ -31,7 +32,7 @@ from dkp_plugin.host.option_files import find_option_file, read_option_file
 from dkp_plugin.host.schema import parse_section
 from dkp_plugin.host.sharding import rank_and_world, share
 from dkp_plugin.host.version import __version__
-from dkp_plugin.io.files import write_json
+from dkp_plugin.io.files import remove_leftovers, write_json
 from dkp_plugin.io.fingerprint import fingerprint
 from dkp_plugin.io.formats import describe_unreadable
 from dkp_plugin.io.kernel_files import write_kernel
@@ -53,6 +54,7 @@ from dkp_plugin.photos.progress import ImageProgress, Progress, format_seconds
 from dkp_plugin.photos.report import write_report
 
 STATUSES = ('done', 'skipped', 'failed')
+REPORT = 'report.html'
 LONG = ('kernel', 'curve', 'field')  # parts of a record that only the report wants
 
 _Image = tuple[Item, tuple[int, int]]  # with height and width; 0 and 0 for one that cannot be read
@@ -78,6 +80,7 @@ def run(arguments: argparse.Namespace) -> int:
         tqdm.write(describe(options, len(mine), device, arguments.jobs), file=sys.stderr)
     if (unreadable := describe_unreadable(find_unreadable(arguments.inputs, arguments.output))) and not arguments.quiet:
         tqdm.write(unreadable, file=sys.stderr)
+    remove_leftovers([folder / REPORT, *(path for index in mine for path in items[index].files())])
     worker, start = _Worker(arguments, restorer, options), time.monotonic()
     images = [(items[index], sizes[index]) for index in mine]
     progress = _expect(worker, images, not arguments.quiet, arguments.jobs)
@@ -89,10 +92,10 @@ def run(arguments: argparse.Namespace) -> int:
             counts[record['status']] += 1
     progress.close()
     if arguments.report and rank == 0:
-        write_report(folder / 'report.html', [read_record(item) for item in items], options)
+        write_report(folder / REPORT, [read_record(item) for item in items], options)
     if not arguments.quiet and not arguments.json:
         numbers = ', '.join(f'{count} {status}' for status, count in counts.items() if count)
-        report = ', report.html' if arguments.report and rank == 0 else ''
+        report = f', {REPORT}' if arguments.report and rank == 0 else ''
         print(f'{numbers} in {format_seconds(time.monotonic() - start)}; results in {folder}{report}')
     return EXIT_FAILED_IMAGES if counts['failed'] else 0
 
@@ -302,7 +305,7 @@ class _Worker:
         """What the record of a finished image says of its origin and its files."""
         options = {key: value for key, value in self.options.items() if key != 'val'}  # it changes no result
         content = [item.source, item.source.stem, options, self.restoration.tile, self.restorer.strength]
-        content += [self.arguments.strip_metadata, __version__, *self.files]
+        content += [self.arguments.strip_metadata, __version__, package_weights_digest(), *self.files]
         outputs = [str(path) for path in item.outputs(self.arguments.save_kernel)]
         return {'fingerprint': fingerprint(*content), 'outputs': outputs}
 

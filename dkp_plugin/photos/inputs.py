@@ -38,6 +38,10 @@ class Item:
         """The files for the user: the result and, if requested, the kernel and its picture."""
         return [self.target, *([self.kernel, self.kernel.with_suffix('.png')] if with_kernel else [])]
 
+    def files(self) -> list[Path]:
+        """All files that a run may write for the photograph."""
+        return [*self.outputs(True), self.record]
+
 
 def output_folder(output: Path) -> Path:
     """The folder of results: ``output``, or its parent if its suffix is that of an image."""

@@ -2,6 +2,8 @@
 
 import json
 import signal
+import subprocess
+import sys
 import time
 
 import cv2
@@ -100,6 +102,27 @@ def test_another_version(options, run_again, tmp_path, tested, monkeypatch):
     monkeypatch.setattr('dkp_plugin.evaluation.provenance.__version__', '99')
     run_again(options)
     assert tested == ['a', 'b', 'c'] and 'version: 0.1.0 before, 99 now' in log(tmp_path)
+
+
+def test_other_weights_of_the_package(options, run_again, tmp_path, tested, monkeypatch):
+    run_again(options)
+    tested.clear()
+    monkeypatch.setattr('dkp_plugin.evaluation.provenance.package_weights_digest', lambda: 64 * 'f')
+    run_again(options)
+    assert tested == ['a', 'b', 'c'] and f'before, {16 * "f"} now' in log(tmp_path)
+
+
+def test_what_a_killed_process_left_behind_is_removed(options, run_again, tmp_path):
+    ended = subprocess.Popen([sys.executable, '-c', ''])
+    ended.wait()
+    places = {'visualization': 'a_tiny.png', 'kernels': 'b.png', 'records': 'c.json', 'curves': 'a.json'}
+    left = [f'{folder}/Tiny/.{name}.{ended.pid}.tmp' for folder, name in places.items()]
+    left = [tmp_path / 'results/tiny' / name for name in (*left, f'metrics/.Tiny.json.{ended.pid}.tmp')]
+    for path in left:
+        path.parent.mkdir(parents=True)
+        path.write_bytes(b'half a')
+    run_again(options)
+    assert not any(path.exists() for path in left) and len(files(tmp_path)) > 0
 
 
 def test_other_metrics_are_calculated_on_the_results_that_are_there(options, run_again, tmp_path, benchmark, tested):

@@ -3,6 +3,8 @@
 import json
 import re
 import signal
+import subprocess
+import sys
 import time
 from pathlib import Path
 
@@ -77,6 +79,25 @@ def test_a_run_that_ended_between_result_and_record_is_repeated(photos, options,
     assert (out / 'a.png').exists()
     assert run(photos / 'a.png', '-o', out, '--opt', options) == 0
     assert '1 done in' in capsys.readouterr().out
+
+
+def test_other_weights_of_the_package_make_results_anew(photos, options, tmp_path, monkeypatch, capsys):
+    for digest, status in (('1', 'done'), ('1', 'skipped'), ('2', 'done')):
+        monkeypatch.setattr('dkp_plugin.photos.command.package_weights_digest', lambda digest=digest: digest)
+        assert run(photos / 'a.png', '-o', tmp_path / 'out', '--opt', options) == 0
+        assert f'1 {status} in' in capsys.readouterr().out
+
+
+def test_what_a_killed_process_left_behind_is_removed(photos, options, tmp_path):
+    ended = subprocess.Popen([sys.executable, '-c', ''])
+    ended.wait()
+    places = ['.dkp/.a.png.json.{}.tmp', '.a.png.{}.tmp', '.a_kernel.mat.{}.tmp', '.report.html.{}.tmp']
+    left = [tmp_path / 'out' / place.format(ended.pid) for place in places]
+    (tmp_path / 'out/.dkp').mkdir(parents=True)
+    for path in left:
+        path.write_bytes(b'half a')
+    assert run(photos / 'a.png', '-o', tmp_path / 'out', '--opt', options) == 0
+    assert not any(path.exists() for path in left) and (tmp_path / 'out/a.png').exists()
 
 
 def test_a_folder_is_restored_and_a_second_run_skips_it(photos, options, tmp_path, capsys):
