@@ -52,12 +52,9 @@ def make_parser(prog: str = 'dkp-restore') -> argparse.ArgumentParser:
     add('--seed', type=int, help='of all random numbers; default: 0')
     add('--tile', metavar='auto|N', help='side of the tiles of large images, in pixels of the result; default: auto')
     add(
-        '--strength',
-        type=_share,
-        default=1.0,
-        metavar='0..1',
-        help='0: plain enlargement; default: 1, all of the result',
-    )
+        '--strength', type=_share, default='auto', metavar='auto|0..1',
+        help='0: plain enlargement; 1: all of the result; default: auto, less than 1 for sharpened photographs',
+    )  # fmt: skip
     add(
         '--mask', type=Path, metavar='FILE',
         help='image of the same size: white parts are restored, black ones enlarged, gray ones blended',
@@ -84,13 +81,15 @@ def make_parser(prog: str = 'dkp-restore') -> argparse.ArgumentParser:
     return parser
 
 
-def _share(text: str) -> float:
+def _share(text: str) -> float | str:
+    if text == 'auto':
+        return text
     try:
         share = float(text)
     except ValueError:
         share = -1
     if not 0 <= share <= 1:
-        raise argparse.ArgumentTypeError(f'{text} is not allowed; allowed: 0 to 1')
+        raise argparse.ArgumentTypeError(f'{text} is not allowed; allowed: auto, or 0 to 1')
     return share
 
 

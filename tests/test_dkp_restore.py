@@ -32,7 +32,12 @@ def test_its_copies_agree_with_the_package():
         (['--help'], 0, 'stdout', '--strip-metadata'),
         (['--version'], 0, 'stdout', dkp_plugin.__version__),
         (['a.png', '--methud', 'dip-dkp'], 2, 'stderr', 'unrecognized arguments: --methud'),
-        (['a.png', '--strength', '1.5'], 2, 'stderr', 'argument --strength: 1.5 is not allowed; allowed: 0 to 1'),
+        (
+            ['a.png', '--strength', '1.5'],
+            2,
+            'stderr',
+            '--strength: 1.5 is not allowed; allowed: auto, or 0 to 1',
+        ),
         (['a.png', '--strength', 'nan'], 2, 'stderr', 'argument --strength: nan is not allowed'),
         (['a.png', '--scale', '5'], 2, 'stderr', 'argument --scale: invalid choice: 5'),
         (['a.png', '-j', '0'], 2, 'stderr', 'argument -j/--jobs: 0 is not allowed; allowed: a number of at least 1'),

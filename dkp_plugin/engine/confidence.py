@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 
 from torch import Tensor
 
+from dkp_plugin.physics.halos import halo_share
 from dkp_plugin.physics.jpeg import blockiness, compression_error
 from dkp_plugin.physics.jpeg_coding import JpegCoding
 from dkp_plugin.physics.jpeg_detection import detect_jpeg
@@ -17,7 +18,13 @@ BLOCKS_QUALITY = 50  # assumed of an image with visible blocks for which no JPEG
 COMPRESSION_SHARE = 0.5  # the compression error is not white; a share of 1 gains less and worsens some images
 FEW_PIXELS = 32  # along the shorter side
 LOW_LR_PSNR = 35.0  # dB
-LOW_KERNEL_PSNR = 53.0  # dB; on BSD100, 7 of the 18 images below it had kernels below 52 dB, 5 of the others
+# Limits by scripts/calibrate_confidence.py, on crops of training photographs.
+LOW_KERNEL_PSNR = {1: 47.0, 2: 48.0, 3: 52.0, 4: 53.0, 8: 53.0}  # dB, an error of about 0.3 of the kernel; 8: guessed
+HIGH_MISFIT, EXTREME_MISFIT = 0.024, 0.1
+FEW_HALOS = 0.28
+CAUTIOUS_STRENGTH = 0.5
+SHARPENED = 'the photograph looks sharpened, which no blur explains; use one without sharpening, or its raw file'
+MISFITTING = 'no single blur explains the photograph; try another kernel family, or a crop'
 
 
 @dataclass(frozen=True)
@@ -29,12 +36,14 @@ class Inspection:
         jpeg: How the image was compressed, from its JPEG file or, of other files, from its pixels; None: it was not.
         block_origin: Row and column, 0 to 7, at which blocks begin that show although no JPEG was found, as after a
             second compression; None: no such blocks.
+        halos: Share of the distinct edges with halos on both sides; see :mod:`dkp_plugin.physics.halos`.
         doubts: Reasons why the kernel estimate may be unreliable; empty if none are found.
     """
 
     noise: float
     jpeg: JpegCoding | None = None
     block_origin: tuple[int, int] | None = None
+    halos: float = 0.0
     doubts: list[str] = field(default_factory=list)
 
     @property
@@ -54,11 +63,15 @@ class Confidence:
     Attributes:
         lr_psnr: PSNR in dB between the degraded result and the LR image.
         expected_kernel_psnr: Kernel PSNR that the estimator expects, in dB; None if it provides no estimate.
+        misfit: Disagreement of image prior and data, from 0; see :mod:`dkp_plugin.engine.misfit`. None: unknown.
+        strength: Share of the result, against plain enlargement, that is safe; see :func:`safe_strength`.
         doubts: Reasons for a low confidence; empty if none are found.
     """
 
     lr_psnr: float
     expected_kernel_psnr: float | None = None
+    misfit: float | None = None
+    strength: float = 1.0
     doubts: list[str] = field(default_factory=list)
 
     @property
@@ -92,10 +105,18 @@ def inspect(lq: Tensor, jpeg: JpegCoding | None = None) -> Inspection:
         doubts.append('visible JPEG blocks')
     if min(lq.shape[-2:]) < FEW_PIXELS:
         doubts.append(f'few pixels, {lq.shape[-1]}x{lq.shape[-2]}')
-    return Inspection(noise, jpeg, block_origin, doubts)
+    return Inspection(noise, jpeg, block_origin, halo_share(lq), doubts)
 
 
-def judge(y: Tensor, lq: Tensor, expected_kernel_psnr: float | None, noise: float) -> Confidence:
+def judge(
+    y: Tensor,
+    lq: Tensor,
+    expected_kernel_psnr: float | None,
+    noise: float,
+    scale: int,
+    misfit: float | None = None,
+    halos: float = 0.0,
+) -> Confidence:
     """Assess a result.
 
     Args:
@@ -103,13 +124,36 @@ def judge(y: Tensor, lq: Tensor, expected_kernel_psnr: float | None, noise: floa
         lq: LR image, (1, C, h, w) in [0, 1].
         expected_kernel_psnr: Kernel PSNR that the estimator expects, in dB, or None.
         noise: Standard deviation of the assumed noise, in the units of [0, 1]; the result need not explain this noise.
+        scale: Scale factor.
+        misfit: See :class:`Confidence`.
+        halos: See :class:`Inspection`.
     """
     error = (y - lq).square().mean().item()
     lr_psnr = -10 * math.log10(max(error, 1e-10))
     unexplained = -10 * math.log10(max(error - noise**2, 1e-10))
-    doubts = []
+    is_uncertain = expected_kernel_psnr is not None and expected_kernel_psnr < LOW_KERNEL_PSNR[scale]
+    doubts, strength = [], safe_strength(misfit, halos, is_uncertain)
+    if (misfit is not None and misfit > HIGH_MISFIT) or strength < CAUTIOUS_STRENGTH:
+        doubts.append(SHARPENED if halos > FEW_HALOS else MISFITTING)
     if unexplained < LOW_LR_PSNR:
-        doubts.append(f'degraded result differs from the input, PSNR only {lr_psnr:.1f} dB')
-    if expected_kernel_psnr is not None and expected_kernel_psnr < LOW_KERNEL_PSNR:
-        doubts.append(f'uncertain kernel, expected PSNR only {expected_kernel_psnr:.1f} dB')
-    return Confidence(lr_psnr, expected_kernel_psnr, doubts)
+        doubts.append(f'the result does not explain the photograph, PSNR only {lr_psnr:.1f} dB; try a crop')
+    if is_uncertain:
+        doubts.append(
+            f'the blur is uncertain, expected kernel PSNR only {expected_kernel_psnr:.1f} dB; '
+            'try another kernel family, or a crop with distinct edges'
+        )
+    return Confidence(lr_psnr, expected_kernel_psnr, misfit, strength, doubts)
+
+
+def safe_strength(misfit: float | None, halos: float, is_uncertain: bool) -> float:
+    """Share of a result, 0 to 1, with which no worse than plain enlargement is expected.
+
+    Args:
+        misfit: See :class:`Confidence`; None: 1 is returned.
+        halos: See :class:`Inspection`.
+        is_uncertain: Whether the expected kernel PSNR is low.
+    """
+    if misfit is None or (misfit <= HIGH_MISFIT and not is_uncertain):
+        return 1.0
+    halo_factor = 0.5 if halos > FEW_HALOS else 1.0
+    return CAUTIOUS_STRENGTH * halo_factor * EXTREME_MISFIT / max(misfit, EXTREME_MISFIT)

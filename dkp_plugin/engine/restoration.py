@@ -9,12 +9,14 @@ from typing import Any, Literal, TypeVar
 import torch
 from torch import Tensor
 
+from dkp_plugin.archs.lq_denoiser import LqDenoiser
 from dkp_plugin.engine.alternation import AlternationResult, alternate, try_again
 from dkp_plugin.engine.borders import crop_border, mirror_border
 from dkp_plugin.engine.checkpoints import Checkpoints
 from dkp_plugin.engine.confidence import BLOCKS_QUALITY, Confidence, Inspection, inspect, judge, white_equivalent
 from dkp_plugin.engine.early_stopping import EarlyStopping
 from dkp_plugin.engine.local_kernels import Grid, KernelField, blend_regions, find_field
+from dkp_plugin.engine.misfit import measure_misfit
 from dkp_plugin.engine.options import (
     MIN_TILE,
     BlindSROptions,
@@ -23,7 +25,7 @@ from dkp_plugin.engine.options import (
     build_restorer,
     count_steps,
 )
-from dkp_plugin.engine.tiles import blend_tiles, even_tile, is_out_of_memory, most_informative_crop, tile_places
+from dkp_plugin.engine.tiles import blend_tiles, even_tile, is_out_of_memory, most_informative_place, tile_places
 from dkp_plugin.estimators.base import KernelEstimator
 from dkp_plugin.estimators.fixed_kernel_estimator import FixedKernel
 from dkp_plugin.host.devices import choose_device
@@ -139,6 +141,7 @@ class Restoration:
             raise OptionError('local_kernels: not possible with FixedKernel, which has one kernel')
         self.restorer = build_restorer(self.options)
         self.num_iter = count_steps(self.restorer, self.options.alternation.num_iter, 'alternation')
+        self.denoiser = LqDenoiser()
         self.final_restorer = build_final_restorer(self.options)
         if self.final_restorer is not None:
             self.final_num_iter = count_steps(self.final_restorer, self.options.restorer.num_iter, 'restorer')
@@ -196,7 +199,12 @@ class Restoration:
             found = job.search()
         restored, degradation, margin = job.finish(found), job.degradation, job.margin
         y = crop_border(job.degrade(restored.x, found.kernel), margin)
-        confidence = judge(y, colour, found.expected_kernel_psnr, degradation.noise)
+        misfit = None
+        if (self.final_restorer or self.restorer).shows_misfit and job.field is None:
+            x = crop_border(restored.x, degradation.scale * margin)
+            misfit = measure_misfit(x, colour, found.kernel, degradation, self.denoiser)
+        expected, noise, scale = found.expected_kernel_psnr, degradation.noise, degradation.scale
+        confidence = judge(y, colour, expected, noise, scale, misfit, inspection.halos)
 
         def like_the_input(image: Tensor) -> Tensor:
             image = crop_border(image, degradation.scale * margin)
@@ -416,7 +424,7 @@ class _Job:
         """Alternate on the whole image, or on the most informative crop of a large one."""
         plan, lq = self.plan, self.lq
         if self.searches_parts:
-            lq = most_informative_crop(lq, self.search_side // self.degradation.scale)
+            lq = lq[(..., *most_informative_place(lq, self.search_side // self.degradation.scale))]
         return self._alternate('search', plan.estimator, plan.restorer, lq, 0, kernel_only=self.has_second_stage)
 
     def _finish(self, kernel: Tensor) -> AlternationResult:

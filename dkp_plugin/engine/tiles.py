@@ -17,23 +17,20 @@ def is_out_of_memory(error: BaseException) -> bool:
     return isinstance(error, torch.OutOfMemoryError | MemoryError) or on_cpu
 
 
-def most_informative_crop(lq: Tensor, side: int) -> Tensor:
-    """Crop the square with the most edges, measured by the mean squared gradient.
+def most_informative_place(lq: Tensor, side: int) -> Place:
+    """Find the square with the most edges, measured by the mean squared gradient.
 
     Args:
         lq: Image, (1, C, h, w).
         side: Side of the square in pixels; a smaller image is kept in full along that side.
-
-    Returns:
-        (1, C, at most side, at most side).
     """
     height, width = (min(side, length) for length in lq.shape[-2:])
     gray = lq.mean(1, keepdim=True)
     energy = gray[..., 1:, :-1].sub(gray[..., :-1, :-1]).square() + gray[..., :-1, 1:].sub(gray[..., :-1, :-1]).square()
     stride = max(1, side // 8)
     windows = F.avg_pool2d(energy, (height - 1, width - 1), stride)[0, 0]
-    row, column = divmod(int(windows.argmax()), windows.shape[1])
-    return lq[..., row * stride :, column * stride :][..., :height, :width]
+    row, column = (stride * index for index in divmod(int(windows.argmax()), windows.shape[1]))
+    return slice(row, row + height), slice(column, column + width)
 
 
 def tile_places(size: tuple[int, int], tile: int, scale: int) -> list[Place]:

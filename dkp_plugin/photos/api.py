@@ -43,6 +43,7 @@ class RestorationResult:
         inspection: What the photograph itself showed before the work.
         seconds: Duration.
         noise: Standard deviation of the noise that the method assumed, of 255.
+        strength: Share of the method's image in ``image``; the rest is plain enlargement.
         curve: Losses along the way; see :class:`~dkp_plugin.engine.alternation.AlternationResult`.
         field: With ``local_kernels``, the kernels of the parts of the photograph; ``kernel`` is the surest of them.
     """
@@ -53,6 +54,7 @@ class RestorationResult:
     inspection: Inspection
     seconds: float
     noise: float
+    strength: float
     curve: list[dict[str, float]] = dataclasses.field(default_factory=list, repr=False)
     field: KernelField | None = dataclasses.field(default=None, repr=False)
 
@@ -71,7 +73,7 @@ def restore(
     max_pixels: int = MAX_PIXELS,
     on_progress: OnProgress | None = None,
     weights: str | os.PathLike | None = None,
-    strength: float = 1.0,
+    strength: float | Literal['auto'] = 'auto',
     mask: np.ndarray | Tensor | Image.Image | str | os.PathLike | None = None,
     local_kernels: bool = False,
 ) -> RestorationResult:
@@ -96,7 +98,7 @@ def restore(
         on_progress: Called after each step with the steps done and an upper bound of their number.
         weights: File of trained weights of the method; None: those of the package.
         strength: 0 to 1, blends bicubic enlargement (0) and the method's image (1); ``kernel`` and ``confidence`` are
-            those of the method.
+            those of the method. ``auto``: 1, or less for a photograph that breaks the model, as a sharpened one does.
         mask: An image of the photograph's size, or a file of one: white parts are restored, black ones are enlarged
             bicubically, gray ones are blended. None: everything is restored.
         local_kernels: Estimate a kernel for every part of about 96 by 96 pixels, for blur that varies.
@@ -156,11 +158,11 @@ class PhotoRestorer:
         opt: Mapping[str, Any],
         device: str | torch.device = 'auto',
         tile: int | Literal['auto'] | None = None,
-        strength: float = 1.0,
+        strength: float | Literal['auto'] = 1.0,
         mask: Tensor | None = None,
     ) -> None:
-        if not (isinstance(strength, int | float) and 0 <= strength <= 1):
-            raise OptionError(f'strength: {strength!r} is not allowed; allowed: 0 to 1')
+        if strength != 'auto' and not (isinstance(strength, int | float) and 0 <= strength <= 1):
+            raise OptionError(f'strength: {strength!r} is not allowed; allowed: auto, or 0 to 1')
         self.strength, self.mask = strength, mask
         self.restoration = Restoration(opt, device, tile)
         if self.restoration.estimator.needs_truth:
@@ -192,8 +194,9 @@ class PhotoRestorer:
             check_mask(self.mask, tuple(colour.shape[-2:]))
         result = self.restoration(colour, name, jpeg, observer, checkpoints)
         x = result.x
-        if self.strength < 1 or self.mask is not None:
-            share = x.new_tensor(self.strength)
+        strength = result.confidence.strength if self.strength == 'auto' else self.strength
+        if strength < 1 or self.mask is not None:
+            share = x.new_tensor(strength)
             if self.mask is not None:
                 share = share * self.restoration.enlarge(self.mask.to(x))
             x = torch.lerp(self.restoration.enlarge(colour.to(x)), x, share)
@@ -207,6 +210,7 @@ class PhotoRestorer:
             result.inspection,
             result.seconds,
             255 * result.degradation.noise,
+            strength,
             result.curve,
             result.field,
         )

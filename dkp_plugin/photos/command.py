@@ -155,7 +155,7 @@ def make_restorer(arguments: argparse.Namespace, device: torch.device) -> tuple[
         OptionError: for a mistake in them.
         ImageError: for a mask that cannot be read.
     """
-    tile = arguments.tile
+    tile, strength = arguments.tile, arguments.strength
     if tile is not None and tile.isdecimal():
         tile = int(tile)
     names = ('scale', 'method', 'kernel', 'noise', 'preset', 'seed', 'convention', 'weights', 'local_kernels')
@@ -164,14 +164,14 @@ def make_restorer(arguments: argparse.Namespace, device: torch.device) -> tuple[
     choices = parse_section(Choices, given, '')
     if arguments.opt is None:
         options = make_options(choices)
-        return PhotoRestorer(options, device, tile, arguments.strength, mask), options
+        return PhotoRestorer(options, device, tile, strength, mask), options
     for name in ('method', 'kernel', 'preset', 'weights'):
         if name in given:
             raise OptionError(f'--{name}: not allowed together with --opt, whose file says it')
     file = read_option_file(find_option_file(arguments.opt, 'test'))
     with file.naming_places():
         options = take_options(file.options, {name: getattr(choices, name) for name in given})
-        return PhotoRestorer(options, device, tile, arguments.strength, mask), options
+        return PhotoRestorer(options, device, tile, 1.0 if strength == 'auto' else strength, mask), options
 
 
 def describe(options: Mapping[str, Any], num_images: int, device: torch.device, jobs: int = 1) -> str:
@@ -232,6 +232,7 @@ def _report(record: Mapping[str, Any], arguments: argparse.Namespace) -> None:
     elif not arguments.quiet and not arguments.json:
         doubts = record['inspection']['doubts'] + record['confidence']['doubts']
         confidence = f'low ({"; ".join(doubts)})' if doubts else 'good'
+        confidence += f', strength {record["strength"]:g}' if record['strength'] < 1 else ''
         size = f'{record["width"]}x{record["height"]}'
         done = 'skipped, finished before' if record['status'] == 'skipped' else format_seconds(record['seconds'])
         tqdm.write(f'{record["input"]} -> {record["outputs"][0]}, {size}, {done}, confidence {confidence}')
@@ -340,6 +341,7 @@ class _Worker:
             'height': result.image.shape[0],
             'seconds': result.seconds,
             'noise': result.noise,
+            'strength': result.strength,
             'inspection': result.inspection.record(),
             'confidence': asdict(result.confidence),
             'kernel': result.kernel.tolist(),

@@ -27,7 +27,7 @@ TRIAL_STEPS = 3
 FEW_STEPS = 10  # methods with so few steps run whole in the trial, since their last step may be the longest
 LONG = 15 * 60  # seconds
 # Bytes per pixel of a tile, and of the whole result, measured as the peak of a process on a CPU.
-MEMORY = {'Diffusion': (550, 250), 'DIP': (5500, 150), 'Unpaired': (600, 150)}
+MEMORY = {'Diffusion': (550, 250), 'DIP': (5500, 150), 'OnePass': (240, 60), 'Unpaired': (600, 150)}
 OTHER_MEMORY = (550, 250)
 
 Size = tuple[int, int]

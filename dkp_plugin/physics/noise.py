@@ -23,7 +23,18 @@ def estimate_noise(image: Tensor) -> float:
     Returns:
         The standard deviation in the units of the image, averaged over the channels; 0 if it is below 1 / 255.
     """
-    mask = torch.tensor(MASK).to(image)
-    response = degrade(image, mask[None, None], 1)[..., 1:-1, 1:-1].abs().flatten(2)
-    sigma = MAD_TO_STD * response.median(2).values.mean().item() / mask.square().sum().sqrt().item()
+    sigma = MAD_TO_STD * noise_response(image).abs().flatten(2).median(2).values.mean().item()
     return sigma if sigma >= FLOOR else 0.0
+
+
+def noise_response(image: Tensor) -> Tensor:
+    """Suppress the image: of white noise, a response of the same standard deviation remains.
+
+    Args:
+        image: (1, C, H, W), at least 3x3 pixels.
+
+    Returns:
+        (1, C, H - 2, W - 2).
+    """
+    mask = torch.tensor(MASK).to(image)
+    return degrade(image, (mask / mask.square().sum().sqrt())[None, None], 1)[..., 1:-1, 1:-1]

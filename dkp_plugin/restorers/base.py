@@ -37,6 +37,8 @@ class Restorer(nn.Module, abc.ABC):
         tile: Side of its tiles in HR pixels, for ``Tiling.SUPPORTED``; None: no tiles. The engine sets it.
         auto_tile: Side of the results, in HR pixels, above which ``tile: auto`` cuts them into tiles; None: that of its
             ``tiling``.
+        shows_misfit: Whether a misfit (:mod:`dkp_plugin.engine.misfit`) means that the image breaks the forward model,
+            not that the method has not converged.
         paper: Reference, for the table of methods.
         scales: Scale factors that the method supports.
     """
@@ -47,6 +49,7 @@ class Restorer(nn.Module, abc.ABC):
     tiling: Tiling = Tiling.DISCOURAGED
     tile: int | None = None
     auto_tile: int | None = None
+    shows_misfit: bool = False
     paper: str = ''
     scales: tuple[int, ...] = SCALES
 

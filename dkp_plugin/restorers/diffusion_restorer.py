@@ -79,6 +79,7 @@ class Diffusion(Restorer):
 
     paper = 'Yang et al., CVPR 2024'
     has_weights = True
+    shows_misfit = True
 
     def __init__(
         self,

@@ -38,6 +38,7 @@ class OnePass(Restorer):
     has_weights = True
     scales = (4,)  # of the weights in the package
     auto_tile = 2048  # it needs little memory, and the closed forms lose at the borders of tiles
+    shows_misfit = True
     package_weights = 'one_pass'
 
     def __init__(

@@ -98,8 +98,22 @@ def test_strength_blends_enlargement_and_result(scale):
 
 @pytest.mark.parametrize('strength', [-0.1, 1.1, float('nan'), '1'])
 def test_other_strengths_are_refused(cheap_methods, strength):
-    with pytest.raises(UserError, match=r'strength: .* is not allowed; allowed: 0 to 1'):
+    with pytest.raises(UserError, match=r'strength: .* is not allowed; allowed: auto, or 0 to 1'):
         dkp_plugin.restore(small_photo(16), scale=2, strength=strength)
+
+
+def test_automatic_strength_is_that_of_the_verdict(monkeypatch):
+    pixels = small_photo(24)
+    opt = make_options(Choices(scale=2)) | {'network_k': {'type': 'FixedKernel', 'source': 'bicubic'}}
+    opt |= {'network_g': {'type': 'ClosedForm'}}
+    full, expected = (PhotoRestorer(opt, 'cpu', strength=strength)(pixels) for strength in (1, 0.25))
+    automatic = PhotoRestorer(opt, 'cpu', strength='auto')
+    np.testing.assert_array_equal(automatic(pixels).image, full.image)  # no misfit is known, all is well
+    monkeypatch.setattr('dkp_plugin.engine.restoration.measure_misfit', lambda *_: 0.2)
+    monkeypatch.setattr(type(automatic.restoration.restorer), 'shows_misfit', True)
+    result = automatic(pixels)
+    np.testing.assert_array_equal(result.image, expected.image)
+    assert result.strength == 0.25 and result.confidence.is_low
 
 
 def test_strength_leaves_alpha_alone():
@@ -175,7 +189,9 @@ def test_diff_dkp_lies_there_too_and_is_closer_to_the_truth(rng):
 
 @pytest.mark.usefixtures('with_tiny_prior')
 def test_the_seed_decides():
-    first, again, other = (dkp_plugin.restore(small_photo(16), 2, preset='fast', seed=seed).image for seed in (0, 0, 1))
+    first, again, other = (
+        dkp_plugin.restore(small_photo(16), 2, preset='fast', strength=1, seed=seed).image for seed in (0, 0, 1)
+    )
     np.testing.assert_array_equal(first, again)
     assert (first != other).any()
 

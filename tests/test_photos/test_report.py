@@ -38,6 +38,7 @@ def make_record(tmp_path):
             'noise': 0.0,
             'inspection': Inspection(0.0, jpeg, doubts=list(doubts)).record(),
             'confidence': asdict(Confidence(40.0)),
+            'strength': 1.0,
             'kernel': np.eye(3).tolist(),
             'curve': [{'iteration': 1, 'l_x': 1.0}, {'iteration': 2, 'l_x': 0.5}],
         }

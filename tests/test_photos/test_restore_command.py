@@ -11,7 +11,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 import skimage.data
+import torch
 
+from dkp_plugin.engine.confidence import Confidence, Inspection
+from dkp_plugin.engine.restoration import Result
 from dkp_plugin.host.interruption import GRACE
 from dkp_plugin.io.kernel_files import read_kernel
 from dkp_plugin.io.photo_files import read_photo, write_photo
@@ -86,6 +89,23 @@ def test_other_weights_of_the_package_make_results_anew(photos, options, tmp_pat
         monkeypatch.setattr('dkp_plugin.photos.command.package_weights_digest', lambda digest=digest: digest)
         assert run(photos / 'a.png', '-o', tmp_path / 'out', '--opt', options) == 0
         assert f'1 {status} in' in capsys.readouterr().out
+
+
+def test_a_cautious_result_is_told_in_the_line_of_the_image(photos, tmp_path, monkeypatch, capsys):
+    def restore(restoration, lq, name, *_):
+        x = restoration.enlarge(lq)
+        confidence = Confidence(50.0, None, 1.0, 0.25, ['it looks sharpened'])
+        kernel = torch.ones(1, 1, 3, 3) / 9
+        return Result(
+            x, kernel, restoration.degradation, Inspection(0.0), confidence, 1, 1, None, [], stages={}, seconds=1.0
+        )
+
+    monkeypatch.setattr('dkp_plugin.engine.restoration.Restoration.__call__', restore)
+    assert run(photos / 'a.png', '-o', tmp_path / 'out', '--scale', 2, '--report') == 0
+    assert ', confidence low (it looks sharpened), strength 0.25\n' in capsys.readouterr().out
+    assert '; strength 0.25, the rest is plain enlargement' in (tmp_path / 'out/report.html').read_text()
+    assert run(photos / 'a.png', '-o', tmp_path / 'all', '--scale', 2, '--strength', 1) == 0
+    assert ', confidence low (it looks sharpened)\n' in capsys.readouterr().out
 
 
 def test_what_a_killed_process_left_behind_is_removed(photos, options, tmp_path):
