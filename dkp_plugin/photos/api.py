@@ -64,11 +64,11 @@ def restore(
     scale: int = 4,
     method: str = 'diff-dkp',
     kernel: np.ndarray | str | os.PathLike = 'auto',
-    noise: float | str = 'auto',
+    noise: float | Literal['auto'] = 'auto',
     preset: str = 'balanced',
     device: str = 'auto',
     seed: int = 0,
-    tile: int | str = 'auto',
+    tile: int | Literal['auto'] = 'auto',
     convention: str = 'aligned',
     max_pixels: int = MAX_PIXELS,
     on_progress: OnProgress | None = None,
@@ -135,7 +135,10 @@ class _StepObserver(Observer):
     """Passes the steps on to a function."""
 
     def __init__(self, on_progress: OnProgress) -> None:
-        self.stepped = on_progress
+        self.on_progress = on_progress
+
+    def stepped(self, done: int, total: int) -> None:
+        self.on_progress(done, total)
 
 
 class PhotoRestorer:
