@@ -46,7 +46,8 @@ def test_the_example_of_the_documentation_runs(tmp_path, monkeypatch):
     for block in re.findall(r'```python\n(.*?)```', text, re.DOTALL):
         exec(block, names)
     assert names['result'].image.shape == (32, 32, 3) and names['result'].image.dtype == np.uint8
-    assert names['result'].kernel.shape == (11, 11) and abs(names['result'].kernel.sum() - 1) < 1e-5
+    kernel = names['result'].kernel
+    assert kernel.shape[0] == kernel.shape[1] >= 11 and abs(kernel.sum() - 1) < 1e-5
     assert [result.image.shape for result in names['results']] == [(40, 60, 3), (32, 60, 3)]
 
 
