@@ -7,7 +7,8 @@ import torch
 from basicsr.utils.registry import ARCH_REGISTRY
 
 from dkp_plugin.archs.unpaired_arch import UnpairedSR
-from dkp_plugin.engine.restoration import Observer, Restoration
+from dkp_plugin.engine.observer import Observer
+from dkp_plugin.engine.restoration import Restoration
 from dkp_plugin.estimators.base import KernelEstimator
 from dkp_plugin.host.processes import process_group
 from dkp_plugin.photos.presets import Choices, make_options

@@ -18,8 +18,9 @@ from tqdm import tqdm
 
 from dkp_plugin.engine.checkpoints import Checkpoints
 from dkp_plugin.engine.confidence import Inspection
+from dkp_plugin.engine.observer import Observer
 from dkp_plugin.engine.options import BlindSROptions
-from dkp_plugin.engine.restoration import Observer, Restoration
+from dkp_plugin.engine.restoration import Restoration
 from dkp_plugin.evaluation.checks import check_datasets, check_metrics
 from dkp_plugin.evaluation.evaluate import evaluate, evaluate_stages, metric_data
 from dkp_plugin.evaluation.provenance import Provenance

@@ -15,7 +15,8 @@ from torch import Tensor
 from dkp_plugin.engine.checkpoints import Checkpoints
 from dkp_plugin.engine.confidence import Confidence, Inspection
 from dkp_plugin.engine.local_kernels import KernelField
-from dkp_plugin.engine.restoration import Observer, Restoration
+from dkp_plugin.engine.observer import Observer
+from dkp_plugin.engine.restoration import Restoration
 from dkp_plugin.estimators.fixed_kernel_estimator import FixedKernel
 from dkp_plugin.host.errors import OptionError
 from dkp_plugin.host.schema import parse_section

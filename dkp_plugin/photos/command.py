@@ -21,7 +21,7 @@ from tqdm import tqdm
 from dkp_plugin.archs.package_weights import package_weights_digest
 from dkp_plugin.engine.checkpoints import Checkpoints
 from dkp_plugin.engine.confidence import Inspection
-from dkp_plugin.engine.restoration import Observer
+from dkp_plugin.engine.observer import Observer
 from dkp_plugin.evaluation.pages import check_template_engine
 from dkp_plugin.host.command import EXIT_FAILED_IMAGES
 from dkp_plugin.host.devices import choose_device

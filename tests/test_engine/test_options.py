@@ -49,7 +49,7 @@ def test_files_of_every_benchmark_are_there():
 def test_files_of_one_family_and_scale_have_the_same_data_sets(path):
     options = yaml.safe_load(path.read_text())
     names = [dataset['name'] for dataset in options['datasets'].values()]
-    if 'crop128' in path.stem or not {'gaussian', 'motion'} & set(path.stem.split('_')):
+    if 'crop128' in path.stem or not {'gaussian', 'motion', 'levin'} & set(path.stem.split('_')):
         assert len(names) == 1
     else:
         assert names == ['Set5', 'Set14', 'BSD100', 'Urban100'][: 4 if '_gaussian_' in path.stem else 2]
@@ -58,7 +58,7 @@ def test_files_of_one_family_and_scale_have_the_same_data_sets(path):
 @pytest.mark.parametrize('path', [path for path in FILES if path.stem.split('_')[-2] not in ('demo', 'real')])
 def test_folders_follow_from_data_set_family_and_scale(path):
     options = yaml.safe_load(path.read_text())
-    family = 'motion' if '_motion_' in path.stem else 'gaussian'
+    family = next((name for name in ('motion', 'levin') if f'_{name}_' in path.stem), 'gaussian')
     for dataset in options['datasets'].values():
         folder = f'datasets/{dataset["name"]}'
         assert dataset['dataroot_gt'] == f'{folder}/HR'

@@ -13,7 +13,8 @@ from PIL import Image
 
 from dkp_plugin.engine import alternation
 from dkp_plugin.engine.checkpoints import Checkpoints
-from dkp_plugin.engine.restoration import Observer, Restoration
+from dkp_plugin.engine.observer import Observer
+from dkp_plugin.engine.restoration import Restoration
 from dkp_plugin.estimators.base import KernelEstimator
 from dkp_plugin.estimators.evidence_dkp_estimator import EvidenceDKP
 from dkp_plugin.host.errors import DivergenceError, ImageError, OptionError, UserError
@@ -167,7 +168,7 @@ def test_short_memory_in_the_second_stage_does_not_repeat_the_first(noted, monke
             raise MemoryError
         return original(estimator, restorer, lq, *arguments, **keywords)
 
-    monkeypatch.setattr('dkp_plugin.engine.restoration.alternate', alternate)
+    monkeypatch.setattr('dkp_plugin.engine.image_job.alternate', alternate)
     restoration = make(1024, restorer={'final': 'SizeNotingRestorer', 'num_iter': 1})
     result = restoration(image(100, 124), 'a')
     assert len(searches) == 1 and result.tile == 134  # half of 2 (124 + 2 * 5) pixels
@@ -197,7 +198,7 @@ def test_a_run_that_diverges_is_repeated_with_other_random_numbers(monkeypatch):
             raise DivergenceError('not finite')
         return original(estimator, restorer, lq, degradation, generator, *arguments, **keywords)
 
-    monkeypatch.setattr('dkp_plugin.engine.restoration.alternate', alternate)
+    monkeypatch.setattr('dkp_plugin.engine.image_job.alternate', alternate)
     failures = 1
     make()(image(), 'a')
     assert len(set(seeds)) == 2

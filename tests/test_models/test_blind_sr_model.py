@@ -199,7 +199,7 @@ def test_divergence_restarts_once_then_fails_for_that_image_only(options, run_te
 
     items = [item['lq'][None] for item in build_dataset(options['datasets']['test_1'])]
     unlucky, poisoned = [items[0]], [items[1]]
-    monkeypatch.setattr('dkp_plugin.engine.restoration.alternate', alternate)
+    monkeypatch.setattr('dkp_plugin.engine.image_job.alternate', alternate)
     assert run_test(options) == 1
     a, b, c = records(tmp_path)['images']
     assert 'psnr' in a and 'psnr' in c
@@ -217,7 +217,7 @@ def test_interruption_keeps_what_is_finished(options, run_test, tmp_path, monkey
             raise KeyboardInterrupt
         return alternation.alternate(*arguments, **keywords)
 
-    monkeypatch.setattr('dkp_plugin.engine.restoration.alternate', alternate)
+    monkeypatch.setattr('dkp_plugin.engine.image_job.alternate', alternate)
     assert run_test(options) == 130
     assert capsys.readouterr().err.splitlines()[-1].startswith('interrupted')
     assert [record['image'] for record in records(tmp_path)['images']] == ['a']

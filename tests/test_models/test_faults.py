@@ -78,7 +78,7 @@ def test_an_image_too_large_for_the_memory(options, run_test, tmp_path, monkeypa
 
     options['degradation'] = {'border': 'periodic'}  # so that the first pixel is that of the image
     lq_of_b = decode_image(Path(options['datasets']['test_1']['dataroot_lq'], 'b.png').read_bytes(), 'b').flatten()[0]
-    monkeypatch.setattr('dkp_plugin.engine.restoration.alternate', alternate)
+    monkeypatch.setattr('dkp_plugin.engine.image_job.alternate', alternate)
     assert run_test(options) == 1
     assert capsys.readouterr().err.splitlines()[-1] == 'failed: b: cpu has too little memory for 40x32 pixels'
     assert finished(tmp_path) == ['a_tiny.png', 'c_tiny.png']
@@ -88,6 +88,6 @@ def test_other_errors_are_not_hidden(options, run_test, monkeypatch):
     def alternate(*arguments, **keywords):
         raise RuntimeError('mat1 and mat2 shapes cannot be multiplied')
 
-    monkeypatch.setattr('dkp_plugin.engine.restoration.alternate', alternate)
+    monkeypatch.setattr('dkp_plugin.engine.image_job.alternate', alternate)
     with pytest.raises(RuntimeError, match='mat1 and mat2'):
         run_test(options)

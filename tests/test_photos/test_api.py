@@ -12,7 +12,7 @@ from PIL import Image
 from skimage.registration import phase_cross_correlation
 
 import dkp_plugin
-from dkp_plugin.engine.restoration import Observer
+from dkp_plugin.engine.observer import Observer
 from dkp_plugin.host.errors import ImageError, KernelError, UserError
 from dkp_plugin.io.kernel_files import write_kernel
 from dkp_plugin.io.photo_files import write_photo

@@ -5,7 +5,8 @@ import math
 import pytest
 import torch
 
-from dkp_plugin.engine.restoration import Observer, Restoration
+from dkp_plugin.engine.observer import Observer
+from dkp_plugin.engine.restoration import Restoration
 from dkp_plugin.estimators.evidence_dkp_estimator import EvidenceDKP
 from dkp_plugin.photos import forecast as module
 from dkp_plugin.photos.forecast import Costs, Forecast, Line, describe_forecast, make_forecast, measure
