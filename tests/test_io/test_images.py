@@ -99,7 +99,7 @@ def test_written_image_is_read_back(channels, pixels, tmp_path):
 
 def test_kernel_picture_shows_each_pixel_as_a_square_up_to_the_peak():
     kernel = np.array([[0, 0.1, 0], [0.2, 0.4, 0.1], [0, 0.2, 0]])
-    colours = cv2.applyColorMap(np.arange(256, dtype=np.uint8), cv2.COLORMAP_VIRIDIS)[:, 0]
+    colours = cv2.applyColorMap(np.arange(256, dtype=np.uint8)[:, None], cv2.COLORMAP_VIRIDIS)[:, 0]
     picture = kernel_picture(kernel, pixel=4)
     assert picture.dtype == np.uint8 and picture.shape == (12, 12, 3)
     levels = np.array([[0, 64, 0], [128, 255, 64], [0, 128, 0]])  # 63.75 and 127.5, rounded
