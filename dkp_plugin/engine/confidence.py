@@ -153,7 +153,8 @@ def safe_strength(misfit: float | None, halos: float, is_uncertain: bool) -> flo
         halos: See :class:`Inspection`.
         is_uncertain: Whether the expected kernel PSNR is low.
     """
-    if misfit is None or (misfit <= HIGH_MISFIT and not is_uncertain):
+    has_halos = halos > FEW_HALOS
+    # An uncertain blur alone, as with noise, still gains at full strength.
+    if misfit is None or (misfit <= HIGH_MISFIT and not (is_uncertain and has_halos)):
         return 1.0
-    halo_factor = 0.5 if halos > FEW_HALOS else 1.0
-    return CAUTIOUS_STRENGTH * halo_factor * EXTREME_MISFIT / max(misfit, EXTREME_MISFIT)
+    return CAUTIOUS_STRENGTH * (0.5 if has_halos else 1.0) * EXTREME_MISFIT / max(misfit, EXTREME_MISFIT)

@@ -46,8 +46,8 @@ def test_a_high_misfit_makes_the_result_cautious(misfit, halos, strength, doubts
     assert confidence.strength == pytest.approx(strength) and confidence.doubts == doubts
 
 
-@pytest.mark.parametrize(('halos', 'strength', 'num_doubts'), [(0.0, 0.5, 1), (0.3, 0.25, 2)])
-def test_an_uncertain_kernel_makes_the_result_cautious(halos, strength, num_doubts):
+@pytest.mark.parametrize(('halos', 'strength', 'num_doubts'), [(0.0, 1, 1), (0.3, 0.25, 2)])
+def test_an_uncertain_kernel_makes_the_result_cautious_if_there_are_halos(halos, strength, num_doubts):
     lq = torch.full((1, 1, 64, 64), 0.5)
     confidence = judge(lq, lq, 40.0, 0.0, 4, 0.0, halos)
     assert confidence.strength == strength and len(confidence.doubts) == num_doubts
