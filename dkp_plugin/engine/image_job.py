@@ -78,7 +78,7 @@ class ImageJob:
     @property
     def search_side(self) -> int:
         """Side, in HR pixels, of the square from which the kernel is estimated."""
-        return self.plan.search_side(self.size, self.tile)
+        return self.plan.search_side(self.tile)
 
     @property
     def searches_parts(self) -> bool:

@@ -38,7 +38,6 @@ MIN_SIDE = 16  # LR pixels
 BORDER_WEIGHT = 0.02  # of a kernel on the outermost pixels of its grid; kernels above it need a larger grid
 MAX_GROWTH = 2  # of the kernel size, over the default of the scale
 AUTO_TILES = {Tiling.SUPPORTED: 1024, Tiling.INTERNAL: 1024, Tiling.DISCOURAGED: 768}  # HR pixels
-LARGE_SIDE = 768  # HR pixels; above, an estimator that has a ``search_side`` sees only a part of the image
 
 
 @dataclass(frozen=True)
@@ -237,15 +236,9 @@ class Restoration:
         """The same for a forward model with another kernel size."""
         return degradation.reach if self.options.mirrors_border else 0
 
-    def search_side(self, size: tuple[int, int], tile: int | None = None) -> int:
-        """Side, in HR pixels, of the square from which the kernel of an image is estimated.
-
-        Args:
-            size: Height and width of the HR image.
-            tile: Side of the tiles; None: the restoration's.
-        """
-        tile = tile or self.tile
-        return min(tile, self.estimator.search_side or tile) if max(size) > LARGE_SIDE else tile
+    def search_side(self, tile: int) -> int:
+        """Side, in HR pixels, of the square from which the kernel of a larger image is estimated, given the tiles'."""
+        return min(tile, self.estimator.search_side or tile)
 
     def enlarge(self, image: Tensor) -> Tensor:
         """Enlarge an image or an alpha channel bicubically, (1, C, h, w) to (1, C, s h, s w), both in [0, 1]."""

@@ -74,7 +74,7 @@ class EvidenceDKP(KernelEstimator):
 
     paper = 'Yang et al., CVPR 2024'
     kernel_families = get_args(Family)
-    search_side = 384  # judging kernels on a larger part takes longer and finds no better ones
+    search_side = 1024  # a part of 384 pixels saves a second at most, and changes single images by 0.1 dB
 
     def __init__(
         self,

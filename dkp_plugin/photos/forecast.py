@@ -98,7 +98,7 @@ class Forecast:
         if (grid := plan.grid(tuple(side // scale for side in padded))) is not None:
             return self._local_stages(grid, num_iter, scale)
         is_tiled, last = max(padded) > plan.tile, plan.final_restorer or plan.restorer
-        side = plan.search_side((height, width))
+        side = plan.search_side(plan.tile)
         searched, pixels = (min(height, part) * min(width, part) for part in (side, plan.tile))
         num_kernel = plan.restorer.num_kernel_iter(plan.num_iter)
         search = self.costs.kernel_step(searched)

@@ -121,7 +121,6 @@ def test_a_large_image_is_tiled_as_the_restorer_says(noted, tiling, sizes):
     ],
 )
 def test_a_part_of_a_large_image_suffices_for_the_kernel(noted, monkeypatch, tile, sizes, used):
-    monkeypatch.setattr('dkp_plugin.engine.restoration.LARGE_SIDE', 150)
     monkeypatch.setattr(EvidenceDKP, 'search_side', 96)
     restoration = make(
         tile,
@@ -134,8 +133,8 @@ def test_a_part_of_a_large_image_suffices_for_the_kernel(noted, monkeypatch, til
     assert noted.sizes == sizes and result.tile == used
     assert all(torch.equal(kernel, result.kernel) for kernel in noted.kernels[2:])
     noted.sizes.clear()
-    restoration(image(70, 70), 'a')  # 140 HR pixels
-    assert noted.sizes[0] == (3, min(70, tile // 2), min(70, tile // 2), None)
+    restoration(image(48, 40), 'a')
+    assert noted.sizes == [(3, 48, 40, None)]
 
 
 def test_short_memory_means_smaller_tiles_then_one_line(noted, monkeypatch):

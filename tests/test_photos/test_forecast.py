@@ -105,11 +105,10 @@ class Steps(Observer):
 
 
 @pytest.mark.usefixtures('with_tiny_prior')
-@pytest.mark.parametrize(('tile', 'large'), [('auto', 768), (128, 768), ('auto', 150)])
+@pytest.mark.parametrize(('tile', 'part'), [('auto', 1024), (128, 1024), ('auto', 96)])
 @pytest.mark.parametrize('method', ['diff-dkp', 'double-dip'])
-def test_the_stages_are_those_of_the_engine(method, tile, large, monkeypatch):
-    monkeypatch.setattr('dkp_plugin.engine.restoration.LARGE_SIDE', large)  # with 150 a part serves for the kernel
-    monkeypatch.setattr(EvidenceDKP, 'search_side', 96)
+def test_the_stages_are_those_of_the_engine(method, tile, part, monkeypatch):
+    monkeypatch.setattr(EvidenceDKP, 'search_side', part)
     plan = make_plan(tile=tile, method=method, preset='fast')
     if method == 'double-dip':
         plan.num_iter = 3
@@ -138,12 +137,11 @@ def test_lines_say_size_time_and_memory_and_what_to_change(monkeypatch):
     monkeypatch.setattr(module, 'MEMORY', {'Diffusion': (2**10, 2**8)})
     costs = Costs(Line(0, 0), Line(0, 1e-6), Line(0, 1e-6))
     forecast = Forecast(make_plan(scale=4), costs)
-    # 1024 x 1024 pixels: 16 steps of 0.15 s on 384 x 384 of them for the kernel, then 60 steps of 1.05 s; 1 GiB, 1 KiB
-    # for each pixel of the tile and 256 bytes for each
+    # 1024 x 1024 pixels: 60 steps of 1.05 s; 1 GiB, 1 KiB for each pixel of the tile and 256 bytes for each
     (line,) = describe_forecast(forecast, [(256, 256)], available=8 * GIB)
-    assert line == 'expected: 1024x1024 pixels, at most about 65 s and 2.2 GiB'
+    assert line == 'expected: 1024x1024 pixels, at most about 63 s and 2.2 GiB'
     (line,) = describe_forecast(forecast, [(256, 256), (64, 32)], available=8 * GIB)
-    assert line == 'expected: up to 1024x1024 pixels, at most about 67 s and 2.2 GiB'
+    assert line == 'expected: up to 1024x1024 pixels, at most about 65 s and 2.2 GiB'
     (line,) = describe_forecast(forecast, [(256, 256)] * 3, available=8 * GIB, jobs=2)  # 1.25 GiB and the process's
     assert line == 'expected: up to 1024x1024 pixels, at most about 2 min and 4.5 GiB'
     _, advice = describe_forecast(forecast, [(3000, 4000)], available=8 * GIB)
