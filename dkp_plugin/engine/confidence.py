@@ -23,6 +23,7 @@ LOW_KERNEL_PSNR = {1: 47.0, 2: 48.0, 3: 52.0, 4: 53.0, 8: 53.0}  # dB, an error 
 HIGH_MISFIT, EXTREME_MISFIT = 0.024, 0.1
 FEW_HALOS = 0.28
 CAUTIOUS_STRENGTH = 0.5
+LARGE_SCALE = 4
 SHARPENED = 'the photograph looks sharpened, which no blur explains; use one without sharpening, or its raw file'
 MISFITTING = 'no single blur explains the photograph; try another kernel family, or a crop'
 
@@ -132,7 +133,7 @@ def judge(
     lr_psnr = -10 * math.log10(max(error, 1e-10))
     unexplained = -10 * math.log10(max(error - noise**2, 1e-10))
     is_uncertain = expected_kernel_psnr is not None and expected_kernel_psnr < LOW_KERNEL_PSNR[scale]
-    doubts, strength = [], safe_strength(misfit, halos, is_uncertain)
+    doubts, strength = [], safe_strength(misfit, halos, is_uncertain, scale)
     if (misfit is not None and misfit > HIGH_MISFIT) or strength < CAUTIOUS_STRENGTH:
         doubts.append(SHARPENED if halos > FEW_HALOS else MISFITTING)
     if unexplained < LOW_LR_PSNR:
@@ -145,16 +146,19 @@ def judge(
     return Confidence(lr_psnr, expected_kernel_psnr, misfit, strength, doubts)
 
 
-def safe_strength(misfit: float | None, halos: float, is_uncertain: bool) -> float:
+def safe_strength(misfit: float | None, halos: float, is_uncertain: bool, scale: int) -> float:
     """Share of a result, 0 to 1, with which no worse than plain enlargement is expected.
 
     Args:
         misfit: See :class:`Confidence`; None: 1 is returned.
         halos: See :class:`Inspection`.
         is_uncertain: Whether the expected kernel PSNR is low.
+        scale: Scale factor.
     """
     has_halos = halos > FEW_HALOS
-    # An uncertain blur alone, as with noise, still gains at full strength.
-    if misfit is None or (misfit <= HIGH_MISFIT and not (is_uncertain and has_halos)):
+    # With an uncertain blur alone, as of noise or motion, a result gains at full strength. With halos, too, it may lose
+    # many decibels, but not at large scales, where halos are common.
+    is_suspect = is_uncertain and has_halos and scale < LARGE_SCALE
+    if misfit is None or (misfit <= HIGH_MISFIT and not is_suspect):
         return 1.0
     return CAUTIOUS_STRENGTH * (0.5 if has_halos else 1.0) * EXTREME_MISFIT / max(misfit, EXTREME_MISFIT)

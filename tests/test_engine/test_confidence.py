@@ -46,10 +46,12 @@ def test_a_high_misfit_makes_the_result_cautious(misfit, halos, strength, doubts
     assert confidence.strength == pytest.approx(strength) and confidence.doubts == doubts
 
 
-@pytest.mark.parametrize(('halos', 'strength', 'num_doubts'), [(0.0, 1, 1), (0.3, 0.25, 2)])
-def test_an_uncertain_kernel_makes_the_result_cautious_if_there_are_halos(halos, strength, num_doubts):
+@pytest.mark.parametrize(
+    ('halos', 'scale', 'strength', 'num_doubts'), [(0.0, 2, 1, 1), (0.3, 2, 0.25, 2), (0.3, 3, 0.25, 2), (0.3, 4, 1, 1)]
+)
+def test_an_uncertain_kernel_with_halos_makes_results_of_small_scales_cautious(halos, scale, strength, num_doubts):
     lq = torch.full((1, 1, 64, 64), 0.5)
-    confidence = judge(lq, lq, 40.0, 0.0, 4, 0.0, halos)
+    confidence = judge(lq, lq, 40.0, 0.0, scale, 0.0, halos)
     assert confidence.strength == strength and len(confidence.doubts) == num_doubts
-    assert (confidence.doubts[0] == SHARPENED) == (halos > 0)
-    assert judge(lq, lq, 40.0, 0.0, 4, None, halos).strength == 1  # of other methods nothing is known
+    assert (confidence.doubts[0] == SHARPENED) == (strength < 1)
+    assert judge(lq, lq, 40.0, 0.0, scale, None, halos).strength == 1  # of other methods nothing is known
