@@ -67,13 +67,18 @@ class ImageJob:
 
     @property
     def size(self) -> tuple[int, int]:
-        """Height and width of the HR image."""
+        """Height and width of the HR image with its mirrored border."""
         height, width = self.lq.shape[-2:]
         return self.degradation.scale * height, self.degradation.scale * width
 
     @property
+    def longest_side(self) -> int:
+        """Of the HR image in pixels, without its mirrored border."""
+        return max(self.size) - 2 * self.degradation.scale * self.margin
+
+    @property
     def is_tiled(self) -> bool:
-        return self.grid is None and max(self.size) > self.tile
+        return self.grid is None and self.longest_side > self.tile
 
     @property
     def search_side(self) -> int:
@@ -83,7 +88,7 @@ class ImageJob:
     @property
     def searches_parts(self) -> bool:
         """Whether kernels are estimated from parts of the image."""
-        return self.grid is not None or max(self.size) > self.search_side
+        return self.grid is not None or self.longest_side > self.search_side
 
     @property
     def has_second_stage(self) -> bool:

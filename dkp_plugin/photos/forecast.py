@@ -97,13 +97,13 @@ class Forecast:
         num_iter = plan.num_iter if plan.final_restorer is None else plan.final_num_iter
         if (grid := plan.grid(tuple(side // scale for side in padded))) is not None:
             return self._local_stages(grid, num_iter, scale)
-        is_tiled, last = max(padded) > plan.tile, plan.final_restorer or plan.restorer
-        side = plan.search_side(plan.tile)
-        searched, pixels = (min(height, part) * min(width, part) for part in (side, plan.tile))
+        longest, last = scale * max(size), plan.final_restorer or plan.restorer
+        is_tiled, side = longest > plan.tile, plan.search_side(plan.tile)
+        searched, pixels = (self._part(size, scale, part) for part in (side, plan.tile))
         num_kernel = plan.restorer.num_kernel_iter(plan.num_iter)
         search = self.costs.kernel_step(searched)
         stages = [Stage(0, num_kernel, search + self.costs.start(searched) / max(num_kernel, 1))]
-        if side >= max(padded) and plan.final_restorer is None:
+        if longest <= side and plan.final_restorer is None:
             step = self.costs.kernel_step if plan.num_iter <= FEW_STEPS else self.costs.step  # see _time
             return [*stages, Stage(num_kernel, plan.num_iter - num_kernel, step(pixels))]
         if is_tiled and last.tiling is Tiling.DISCOURAGED:
@@ -139,9 +139,14 @@ class Forecast:
     def memory(self, size: Size, scale: int | None = None) -> float:
         """Expected peak of the memory in bytes; see :meth:`stages`."""
         plan, scale = self.plan, scale or self.plan.degradation.scale
-        height, width = (scale * (side + 2 * plan.margin) for side in size)
+        num_pixels = math.prod(scale * (side + 2 * plan.margin) for side in size)
         tile, whole = max(_memory_of(restorer) for restorer in (plan.restorer, plan.final_restorer) if restorer)
-        return used_memory(plan.device) + tile * min(height, plan.tile) * min(width, plan.tile) + whole * height * width
+        return used_memory(plan.device) + tile * self._part(size, scale, plan.tile) + whole * num_pixels
+
+    def _part(self, size: Size, scale: int, part: int) -> int:
+        """Pixels of the result that are processed at once, with their border, if parts have sides of ``part``."""
+        sides = [scale * (side + 2 * self.plan.margin) for side in size]
+        return math.prod(sides if scale * max(size) <= part else (min(side, part) for side in sides))
 
 
 def _memory_of(restorer: Restorer) -> tuple[int, int]:

@@ -113,6 +113,16 @@ def test_a_large_image_is_tiled_as_the_restorer_says(noted, tiling, sizes):
     torch.testing.assert_close(result.x, F.interpolate(lq, scale_factor=2))
 
 
+@pytest.mark.parametrize(('height', 'num_tiles'), [(64, 0), (65, 4)])
+def test_the_mirrored_border_does_not_count_for_tiles(noted, height, num_tiles):
+    """64 LR pixels make 128 HR pixels, the side of a tile, without the border of 5 LR pixels at each side."""
+    lq = image(height, 64)
+    result = noting()(lq, 'a')
+    assert noted.sizes == ([(3, 64, 64, None)] * (1 + num_tiles) if num_tiles else [(3, 74, 74, None)])
+    assert result.tile == (128 if num_tiles else None)
+    torch.testing.assert_close(result.x, F.interpolate(lq, scale_factor=2))
+
+
 @pytest.mark.parametrize(
     ('tile', 'sizes', 'used'),
     [  # the kernel of 200x160 HR pixels is sought on 96x96 of them, which are restored whole or in tiles of 128

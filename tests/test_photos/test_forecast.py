@@ -105,7 +105,7 @@ class Steps(Observer):
 
 
 @pytest.mark.usefixtures('with_tiny_prior')
-@pytest.mark.parametrize(('tile', 'part'), [('auto', 1024), (128, 1024), ('auto', 96)])
+@pytest.mark.parametrize(('tile', 'part'), [('auto', 1024), (128, 1024), (160, 1024), ('auto', 96)])  # 160: one tile
 @pytest.mark.parametrize('method', ['diff-dkp', 'double-dip'])
 def test_the_stages_are_those_of_the_engine(method, tile, part, monkeypatch):
     monkeypatch.setattr(EvidenceDKP, 'search_side', part)
