@@ -23,6 +23,9 @@ from dkp_plugin.restorers.base import Restorer, Tiling
 
 MIN_PIXELS = 100_000  # of all results together; less is done in seconds
 TRIAL_SIDES = (96, 192)  # HR pixels
+LARGE_TRIAL_SIDES = (256, 512)  # of methods of few steps, which are over too soon to be timed on small images
+LARGE_RESULT = 1_000_000  # pixels
+LARGE_FACTOR = 2.0  # their time per pixel with such methods, relative to the trial, which the processor's cache holds
 TRIAL_STEPS = 3
 FEW_STEPS = 10  # methods with so few steps run whole in the trial, since their last step may be the longest
 LONG = 15 * 60  # seconds
@@ -95,6 +98,7 @@ class Forecast:
         plan, scale = self.plan, scale or self.plan.degradation.scale
         height, width = padded = [scale * (side + 2 * plan.margin) for side in size]
         num_iter = plan.num_iter if plan.final_restorer is None else plan.final_num_iter
+        factor = LARGE_FACTOR if num_iter <= FEW_STEPS and math.prod(padded) > LARGE_RESULT else 1.0
         if (grid := plan.grid(tuple(side // scale for side in padded))) is not None:
             return self._local_stages(grid, num_iter, scale)
         longest, last = scale * max(size), plan.final_restorer or plan.restorer
@@ -105,14 +109,14 @@ class Forecast:
         stages = [Stage(0, num_kernel, search + self.costs.start(searched) / max(num_kernel, 1))]
         if longest <= side and plan.final_restorer is None:
             step = self.costs.kernel_step if plan.num_iter <= FEW_STEPS else self.costs.step  # see _time
-            return [*stages, Stage(num_kernel, plan.num_iter - num_kernel, step(pixels))]
+            return [*stages, Stage(num_kernel, plan.num_iter - num_kernel, factor * step(pixels))]
         if is_tiled and last.tiling is Tiling.DISCOURAGED:
             lq_size = tuple(side // scale for side in padded)
             num_iter *= len(tile_places(lq_size, plan.tile, scale))
         elif is_tiled:
             tile = even_tile((height, width), plan.tile)
             pixels = math.prod(len(tile_starts(side, tile)) * min(side, tile) for side in padded)
-        return [*stages, Stage(plan.num_iter, num_iter, self.costs.step(pixels))]
+        return [*stages, Stage(plan.num_iter, num_iter, factor * self.costs.step(pixels))]
 
     def _local_stages(self, grid: Grid, num_iter: int, scale: int) -> list[Stage]:
         """The steps of a photograph with local kernels: a search in every cell, a restoration of every region."""
@@ -158,17 +162,21 @@ def make_forecast(plan: Restoration, sizes: Sequence[Size]) -> Forecast | None:
     if sum(map(math.prod, sizes)) * plan.degradation.scale**2 < MIN_PIXELS:
         return None
     try:
-        return measure(plan)
+        is_large = max(map(math.prod, sizes)) * plan.degradation.scale**2 > LARGE_RESULT
+        return measure(plan, sides=LARGE_TRIAL_SIDES if is_large and plan.num_iter <= FEW_STEPS else TRIAL_SIDES)
     except Exception:  # whatever is wrong with a method is reported for each photograph
         return None
 
 
-def measure(plan: Restoration, clock: Callable[[], float] = time.perf_counter) -> Forecast | None:
-    """Measure a few steps on small images; takes about as long as a result of 0.03 megapixels.
+def measure(
+    plan: Restoration, clock: Callable[[], float] = time.perf_counter, sides: tuple[int, int] = TRIAL_SIDES
+) -> Forecast | None:
+    """Measure a few steps on two small images; by default, it takes as long as a result of 0.03 megapixels.
 
     Args:
         plan: What restores the photographs.
         clock: Returns seconds.
+        sides: Sides of the images' results in pixels.
 
     Returns:
         The forecast; None for an estimator that trains before its first step.
@@ -178,7 +186,7 @@ def measure(plan: Restoration, clock: Callable[[], float] = time.perf_counter) -
     pixels, starts, kernel_steps, steps = [], [], [], []
     last = plan.final_restorer or plan.restorer
     last_num_iter = plan.num_iter if plan.final_restorer is None else plan.final_num_iter
-    for side in TRIAL_SIDES:
+    for side in sides:
         side = max(side, 2 * plan.degradation.kernel_size) // plan.degradation.scale
         lq = torch.rand(1, 3, side, side, generator=torch.Generator().manual_seed(0)).to(plan.device)
         start, kernel_step = _time(plan, plan.estimator, plan.restorer, lq, plan.num_iter, clock)

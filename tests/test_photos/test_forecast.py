@@ -120,14 +120,38 @@ def test_the_stages_are_those_of_the_engine(method, tile, part, monkeypatch):
 
 
 def test_no_trial_for_little_work_or_for_methods_that_train_first(monkeypatch):
-    monkeypatch.setattr(module, 'measure', lambda plan: 1 / 0)
+    monkeypatch.setattr(module, 'measure', lambda plan, sides: 1 / 0)
     assert make_forecast(make_plan(method='dip-dkp'), [(100, 100)]) is None  # 40,000 pixels
     monkeypatch.undo()
     assert measure(make_plan(method='kernelgan-zssr')) is None
 
 
+@pytest.mark.parametrize(
+    ('num_iter', 'sizes', 'sides'),
+    [  # 1000 x 1000 pixels of a result at x2 are not yet large
+        (700, [(1000, 1000), (2000, 2000)], module.TRIAL_SIDES),
+        (5, [(500, 500), (500, 500)], module.TRIAL_SIDES),
+        (5, [(10, 10), (500, 501)], module.LARGE_TRIAL_SIDES),
+    ],
+)
+def test_large_results_of_few_steps_have_a_large_trial(monkeypatch, num_iter, sizes, sides):
+    plan = make_plan(method='dip-dkp')
+    plan.num_iter = num_iter
+    monkeypatch.setattr(module, 'measure', lambda plan, sides: sides)
+    assert make_forecast(plan, sizes) == sides
+
+
+def test_a_large_result_of_few_steps_leaves_the_cache():
+    """2000 x 4000 pixels in tiles of 256 x 256, each with a step of 0.1 s and a microsecond for each pixel."""
+    plan = make_plan(tile=256, method='dip-dkp')
+    many = Forecast(plan, COSTS).stages((1000, 2000))[-1]
+    plan.num_iter = 5
+    few = Forecast(plan, COSTS).stages((1000, 2000))[-1]
+    assert few.seconds == pytest.approx(2 * many.seconds) and few.seconds == pytest.approx(2 * (0.1 + 1e-6 * 256**2))
+
+
 def test_a_method_that_fails_in_the_trial_has_no_forecast(monkeypatch):
-    monkeypatch.setattr(module, 'measure', lambda plan: 1 / 0)
+    monkeypatch.setattr(module, 'measure', lambda plan, sides: 1 / 0)
     assert make_forecast(make_plan(method='dip-dkp'), [(1000, 1000)]) is None
 
 
