@@ -21,7 +21,7 @@ import torch
 from torch import Tensor
 
 from dkp_plugin.data.synthesis import compress
-from dkp_plugin.engine.borders import crop_border, mirror_border
+from dkp_plugin.engine.borders import crop_border
 from dkp_plugin.engine.restoration import Restoration
 from dkp_plugin.evaluation.kernel_metric import calculate_kernel_psnr
 from dkp_plugin.host.seeds import image_generator
@@ -85,12 +85,11 @@ def psnr(x: Tensor, gt: Tensor) -> float:
 
 def measure(paths: list[Path], restoration: Restoration, cases: Iterable[Case]) -> Iterator[list[Row]]:
     """Restore every photograph under every case; yield the rows of one case after the other."""
-    plain = Degradation(SCALE, 19)
     for case in cases:
         rows = []
         for path in paths:
             gt, lq, kernel = degrade(decode_image(path.read_bytes(), str(path))[None], path.stem, case)
-            bicubic = crop_border(plain.enlarge(mirror_border(lq, MARGIN)), SCALE * MARGIN)
+            bicubic = restoration.enlarge(lq)
             result = restoration(lq, path.stem, JpegCoding.standard(case.quality) if case.quality else None)
             kernel_psnr = calculate_kernel_psnr(result.kernel[0, 0].numpy(), kernel[0, 0].numpy())
             found = psnr(bicubic, gt), psnr(result.x, gt), kernel_psnr, result.confidence.is_low

@@ -131,7 +131,7 @@ class ImageJob:
 
     def kernels(self, found: AlternationResult) -> Tensor:
         """The kernels of the search, (L, 1, K, K): one, or those of the field row by row."""
-        return found.kernel if self.field is None else self.field.kernels.flatten(0, 1).unsqueeze(1)
+        return found.kernel if self.field is None else self.field.in_turn
 
     def _search_cell(self, index: int, lq: Tensor) -> AlternationResult:
         """Estimate the kernel of a cell."""
@@ -140,7 +140,7 @@ class ImageJob:
 
     def _finish_region(self, index: int, lq: Tensor) -> Tensor:
         """Restore the region of a cell with its kernel."""
-        estimator = FixedKernel.of(self.field.kernels.flatten(0, 1)[index][None, None])
+        estimator = FixedKernel.of(self.field.in_turn[index : index + 1])
         done = len(self.grid) * self.plan.num_iter + index * self.last_num_iter
         return self._alternate(f'region-{index + 1}', estimator, self.last, lq, done).x
 
@@ -148,10 +148,10 @@ class ImageJob:
         """The LR image of an HR image under the kernel, or under those of the field."""
         if self.field is None:
             return self.degradation.A(x, kernel)
-        kernels = self.field.kernels.flatten(0, 1)
+        kernels = self.field.in_turn
 
         def degrade(index: int, part: Tensor) -> Tensor:
-            return self.degradation.A(part, kernels[index][None, None])
+            return self.degradation.A(part, kernels[index : index + 1])
 
         return blend_regions(degrade, x, self.degradation.scale, self.grid, 1)
 

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from dkp_plugin.engine.alternation import AlternationResult
-from dkp_plugin.engine.tiles import Place
+from dkp_plugin.engine.tiles import Place, scale_place
 
 CELL = 96  # usual side of a cell in LR pixels; an image of several cells has cells of 72 to 120
 CONTEXT = 16  # LR pixels around a cell that its search and its restoration see as well
@@ -78,6 +78,11 @@ class KernelField:
     kernels: Tensor
     expected_psnr: list[list[float | None]]
     is_sure: list[list[bool]]
+
+    @property
+    def in_turn(self) -> Tensor:
+        """The kernels row by row, (L, 1, K, K)."""
+        return self.kernels.flatten(0, 1).unsqueeze(1)
 
     def record(self) -> dict[str, object]:
         """The attributes as they stand in a record."""
@@ -148,6 +153,6 @@ def blend_regions(make: Callable[[int, Tensor], Tensor], image: Tensor, unit: in
     """
     total = image.new_zeros(*image.shape[:2], *(scale * side for side in grid.size))
     for index, (place, window) in enumerate(zip(grid.regions(), grid.windows(scale), strict=True)):
-        source, target = ((..., *(slice(f * part.start, f * part.stop) for part in place)) for f in (unit, scale))
+        source, target = ((..., *scale_place(place, factor)) for factor in (unit, scale))
         total[target] += window[target].to(image) * make(index, image[source])
     return total

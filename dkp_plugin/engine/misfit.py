@@ -17,7 +17,7 @@ from torch import Tensor
 
 from dkp_plugin.archs.lq_denoiser import LqDenoiser
 from dkp_plugin.engine.borders import crop_border
-from dkp_plugin.engine.tiles import most_informative_place
+from dkp_plugin.engine.tiles import most_informative_place, scale_place
 from dkp_plugin.physics.coding_noise import rgb_to_ycc
 from dkp_plugin.physics.degradation import Degradation
 from dkp_plugin.physics.noise import noise_response
@@ -52,8 +52,8 @@ def measure_misfit(
         return None
     place = most_informative_place(lq, max(LARGEST_PART // scale, 3 * margin + BLOCK))
     part = lq[(..., *place)]
-    hr_place = (..., *(slice(scale * side.start, scale * side.stop) for side in place))
-    innovation = part - degradation.A(denoise(x[hr_place], SIGMA), kernel)
+    hr_part = x[(..., *scale_place(place, scale))]
+    innovation = part - degradation.A(denoise(hr_part, SIGMA), kernel)
     luma = rgb_to_ycc(crop_border(innovation, margin))[:, :1]
     coding, white = degradation.coding, degradation.noise
     known = ROUNDING

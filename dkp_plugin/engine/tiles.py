@@ -46,6 +46,12 @@ def tile_places(size: tuple[int, int], tile: int, scale: int) -> list[Place]:
     return [(row, column) for row in rows for column in columns]
 
 
+def scale_place(place: Place, factor: int) -> Place:
+    """The rows and columns of a place in an image that is ``factor`` times as large."""
+    rows, columns = (slice(factor * part.start, factor * part.stop) for part in place)
+    return rows, columns
+
+
 def even_tile(size: tuple[int, int], tile: int) -> int:
     """The smallest tile that needs no more tiles than the given one: less overlap, less work.
 
@@ -74,7 +80,7 @@ def blend_tiles(restore: Callable[[int, Tensor], Tensor], lq: Tensor, places: li
     for index, place in enumerate(places):
         x = restore(index, lq[(..., *place)])
         window = torch.outer(*(blending_window(side) for side in x.shape[-2:])).to(x)
-        hr_place = (..., *(slice(scale * part.start, scale * part.stop) for part in place))
+        hr_place = (..., *scale_place(place, scale))
         total[hr_place] += window * x
         weights[hr_place] += window
     return total / weights

@@ -6,9 +6,8 @@ from pathlib import Path
 from PIL import Image
 
 from dkp_plugin.io.formats import open_image
+from dkp_plugin.io.metadata import ORIENTATION
 from dkp_plugin.physics.jpeg_coding import JpegCoding, quality_of_table
-
-ORIENTATION = 0x0112  # tag of EXIF
 
 
 def jpeg_coding(image: Image.Image, orientation: int = 1) -> JpegCoding | None:
