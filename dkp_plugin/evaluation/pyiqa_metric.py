@@ -8,11 +8,11 @@ from typing import Any
 import numpy as np
 import torch
 from basicsr.utils.registry import METRIC_REGISTRY
-from torch import Tensor
 
 from dkp_plugin.evaluation.evaluate import METRIC_DATA
 from dkp_plugin.host.errors import OptionError
 from dkp_plugin.host.schema import nearest
+from dkp_plugin.io.pixels import to_tensor
 
 PREFIX = 'pyiqa:'
 
@@ -60,20 +60,15 @@ def _own_options(options: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _make_function(name: str, needs_truth: bool) -> Callable[..., float]:
-    """A function with the signature of BasicSR's metrics."""
+    """A function with the signature of BasicSR's metrics, which pass images (H, W, 3), uint8, BGR."""
 
     def with_truth(img: np.ndarray, img2: np.ndarray, **options: Any) -> float:
         metric = build_metric(name, **_own_options(options))
-        return float(metric(_to_rgb(img), _to_rgb(img2)))
+        return float(metric(to_tensor(img[..., ::-1]), to_tensor(img2[..., ::-1])))
 
     def without_truth(img: np.ndarray, **options: Any) -> float:
-        return float(build_metric(name, **_own_options(options))(_to_rgb(img)))
+        return float(build_metric(name, **_own_options(options))(to_tensor(img[..., ::-1])))
 
     function = with_truth if needs_truth else without_truth
     function.__name__ = PREFIX + name
     return function
-
-
-def _to_rgb(image: np.ndarray) -> Tensor:
-    """An image (H, W, 3), uint8, BGR, as a tensor (1, 3, H, W) in [0, 1], RGB."""
-    return torch.from_numpy(image[..., ::-1].copy()).permute(2, 0, 1).unsqueeze(0).float() / 255
