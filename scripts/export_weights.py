@@ -2,7 +2,7 @@
 
 python scripts/export_weights.py compact experiments/train_CompactPrior/models/net_g_latest.pth --steps 23000 \
     --data 'BSDS500 train and test, 400 photographs'
-python scripts/export_weights.py one_pass experiments/train_OnePass_x4/models/net_g_latest.pth --steps 9000 \
+python scripts/export_weights.py one_pass_x4 experiments/train_OnePass_x4/models/net_g_latest.pth --steps 9000 \
     --data 'BSDS500 train and test, and 1,073 other photographs'
 """
 
@@ -19,7 +19,9 @@ from dkp_plugin.archs.unpaired_arch import UnpairedSR
 from dkp_plugin.archs.unpaired_weights import PACKAGE_WEIGHTS
 from dkp_plugin.io.weight_files import read_weights, write_safetensors
 
-FILES = {'compact': COMPACT_WEIGHTS} | {name: path for name, (path, _) in PACKAGE_WEIGHTS.items()}
+FILES = {'compact': COMPACT_WEIGHTS} | {
+    f'{name}_x{scale}': path for name, files in PACKAGE_WEIGHTS.items() for scale, (path, _) in files.items()
+}
 
 
 def check_weights(name: str, weights: Mapping[str, Tensor]) -> str:

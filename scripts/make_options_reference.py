@@ -163,6 +163,7 @@ WORDS = {
         'dataroot_exemplar': 'Sharp photographs that have nothing to do with them.',
         'lq_size': 'Side of the LR crops.',
         'exemplar_size': 'Side of the crops of exemplars; `~`: `scale` times `lq_size`.',
+        'resize_factors': 'Sizes, at most 1, at which each exemplar is used.',
         'leak_check': 'What happens where a photograph is in both folders, by its name or its content.',
         'io_backend': '`{type: disk}` or `{type: lmdb}`.',
     },

@@ -129,7 +129,7 @@ class UnpairedSR(nn.Module):
         if pretrained is not None:
             from dkp_plugin.archs.unpaired_weights import read_unpaired_weights  # which builds networks of this class
 
-            self.load_state_dict(read_unpaired_weights(pretrained))
+            self.load_state_dict(read_unpaired_weights(pretrained, scale=scale))
 
     @classmethod
     def from_weights(cls, weights: Mapping[str, Tensor], convention: str = 'aligned') -> 'UnpairedSR':

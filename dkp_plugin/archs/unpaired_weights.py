@@ -8,56 +8,78 @@ from dkp_plugin.host.errors import UserError
 from dkp_plugin.io.weight_files import check_sum, network_weights, read_weights
 
 FOLDER = Path(__file__).parent / 'weights'
-PACKAGE_WEIGHTS = {  # file and SHA-256
-    'one_pass': (
-        FOLDER / 'one_pass_x4.safetensors',
-        'aef6e115def2da0ba97362954b92f7960aa7e4411058b1e0e4b5625eb3fcb536',
-    ),
-    'unpaired': (
-        FOLDER / 'unpaired_x4.safetensors',
-        'c67c21596c8179f19af1da6a0e7d12ff33d6499dc633154a3c96b86165a9740a',
-    ),
+PACKAGE_WEIGHTS = {  # file and SHA-256, by scale
+    'one_pass': {
+        4: (
+            FOLDER / 'one_pass_x4.safetensors',
+            'aef6e115def2da0ba97362954b92f7960aa7e4411058b1e0e4b5625eb3fcb536',
+        ),
+    },
+    'unpaired': {
+        4: (
+            FOLDER / 'unpaired_x4.safetensors',
+            'c67c21596c8179f19af1da6a0e7d12ff33d6499dc633154a3c96b86165a9740a',
+        ),
+    },
 }
 
 
-def read_unpaired_weights(path: str | None, default: str = 'unpaired') -> dict[str, Any]:
+def package_scales(path: str | None, default: str = 'unpaired') -> tuple[int, ...] | None:
+    """The scales for which the package has weights; None if ``path`` is a file of its own.
+
+    Args:
+        path: See :func:`read_unpaired_weights`.
+        default: A key of ``PACKAGE_WEIGHTS``.
+    """
+    name = default if path in (None, 'auto') else path
+    return tuple(PACKAGE_WEIGHTS[name]) if name in PACKAGE_WEIGHTS else None
+
+
+def read_unpaired_weights(path: str | None, default: str = 'unpaired', scale: int = 4) -> dict[str, Any]:
     """Read the weights of an :class:`~dkp_plugin.archs.unpaired_arch.UnpairedSR`.
 
     Args:
         path: Safetensors, or a checkpoint of BasicSR, of which the averaged weights are taken; a key of
             ``PACKAGE_WEIGHTS``; None or ``auto``: the default.
         default: A key of ``PACKAGE_WEIGHTS``.
+        scale: Of the weights of the package; a file of weights has its own.
 
     Returns:
         A state dict.
 
     Raises:
-        UserError: for a file that is missing or damaged.
+        UserError: for a file that is missing or damaged, and for a scale for which the package has no weights.
     """
-    name = default if path in (None, 'auto') else path
-    if name in PACKAGE_WEIGHTS:
-        file, checksum = PACKAGE_WEIGHTS[name]
-        check_sum(file, checksum)
-    else:
-        file = Path(name).expanduser()
+    name, scales = default if path in (None, 'auto') else path, package_scales(path, default)
+    if scales is None:
+        return network_weights(read_weights(Path(name).expanduser())[0])
+    if scale not in scales:
+        allowed = ', '.join(map(str, scales))
+        raise UserError(f'{name}: the package has no weights for scale {scale}; allowed: {allowed}')
+    file, checksum = PACKAGE_WEIGHTS[name][scale]
+    check_sum(file, checksum)
     return network_weights(read_weights(file)[0])
 
 
-def load_unpaired(path: str | None, default: str = 'unpaired', convention: str = 'aligned') -> UnpairedSR:
+def load_unpaired(
+    path: str | None, default: str = 'unpaired', convention: str = 'aligned', scale: int = 4
+) -> UnpairedSR:
     """Build the network of a file of weights.
 
     Args:
         path: See :func:`read_unpaired_weights`.
         default: A key of ``PACKAGE_WEIGHTS``.
         convention: Of the images and kernels that go in and come out.
+        scale: Of the weights of the package; a file of weights has its own.
 
     Returns:
         The network in evaluation mode, on the CPU, its parameters without gradients.
 
     Raises:
-        UserError: for a file that is missing, damaged or of another network.
+        UserError: for a file that is missing, damaged or of another network, and for a scale for which the package has
+            no weights.
     """
-    weights = read_unpaired_weights(path, default)
+    weights = read_unpaired_weights(path, default, scale)
     try:
         net = UnpairedSR.from_weights(weights, convention)
     except (AttributeError, KeyError, RuntimeError, TypeError, ValueError) as error:

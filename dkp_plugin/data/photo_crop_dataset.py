@@ -4,13 +4,13 @@ from pathlib import Path
 from typing import Any, Literal
 
 import torch
-import torch.nn.functional as F
 from basicsr.utils.registry import DATASET_REGISTRY
 from pydantic import BaseModel, ConfigDict, Field, NonNegativeInt, PositiveInt
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from dkp_plugin.host.errors import ImageError, OptionError
+from dkp_plugin.archs.symmetries import NUM_SYMMETRIES, transform
+from dkp_plugin.data.training_crops import check_factors, randint, random_crop, resize_photo
 from dkp_plugin.host.schema import parse_section
 from dkp_plugin.io.folders import list_folder
 from dkp_plugin.io.formats import IMAGE_SUFFIXES
@@ -67,40 +67,22 @@ class PhotoCropDataset(Dataset):
             OptionError: if an option is invalid, or the folder is missing or empty.
         """
         options = parse_section(PhotoCropDatasetOptions, opt, f'datasets: {opt.get("name")}')
-        for factor in options.resize_factors:
-            if not 0 < factor <= 1:
-                raise OptionError(f'datasets: {options.name}: resize_factors: {factor} is not in (0, 1]')
+        check_factors(options.resize_factors, f'datasets: {options.name}')
         folders = options.dataroot_gt, *options.more_roots_gt
         return options, [path for folder in folders for path in list_folder(folder, 'dataroot_gt', IMAGE_SUFFIXES)]
 
     def _load(self, path: Path) -> list[Tensor]:
         """Read a photograph at all sizes that are large enough for a crop, the largest first."""
         image = decode_image(path.read_bytes(), str(path))
-        image = image.expand(3, -1, -1).unsqueeze(0)
-        sizes = []
-        for factor in sorted(self.options.resize_factors, reverse=True):
-            height, width = (round(factor * side) for side in image.shape[-2:])
-            if min(height, width) >= self.options.gt_size:
-                resized = F.interpolate(image, (height, width), mode='bicubic', antialias=True)
-                sizes.append((resized[0] * 255).round().clamp(0, 255).byte())
-        if not sizes:
-            size = self.options.gt_size
-            raise ImageError(f'{path}: {image.shape[-1]}x{image.shape[-2]} pixels are smaller than gt_size {size}')
-        return sizes
+        pixels = (255 * image).round().byte().expand(3, -1, -1)
+        return resize_photo(pixels, self.options.resize_factors, self.options.gt_size, str(path), 'gt_size')
 
     def __len__(self) -> int:
         return len(self.photos)
 
     def __getitem__(self, index: int) -> dict[str, Tensor]:
-        sizes, size = self.photos[index], self.options.gt_size
-        photo = sizes[_randint(len(sizes))]
-        top, left = (_randint(side - size + 1) for side in photo.shape[-2:])
-        crop = photo[:, top : top + size, left : left + size].float() / 255
+        sizes = self.photos[index]
+        crop = random_crop(sizes[randint(len(sizes))], self.options.gt_size)
         if torch.rand(()) < self.options.gray_share:
             crop = crop.mean(0, keepdim=True).expand(3, -1, -1)
-        crop = crop.rot90(_randint(4), (-2, -1))
-        return {'gt': crop.flip(-1) if _randint(2) else crop.clone()}
-
-
-def _randint(bound: int) -> int:
-    return int(torch.randint(bound, ()))
+        return {'gt': transform(crop, randint(NUM_SYMMETRIES)).contiguous()}

@@ -3,17 +3,17 @@
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-import torch
 from basicsr.utils import get_root_logger
 from basicsr.utils.registry import DATASET_REGISTRY
-from pydantic import BaseModel, ConfigDict, NonNegativeInt, PositiveInt
+from pydantic import BaseModel, ConfigDict, Field, NonNegativeInt, PositiveInt
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from dkp_plugin.archs.symmetries import transform
+from dkp_plugin.archs.symmetries import NUM_SYMMETRIES, transform
 from dkp_plugin.data.blind_sr_dataset import IOBackendOptions
 from dkp_plugin.data.leak_check import find_leaks
-from dkp_plugin.host.errors import ImageError, OptionError
+from dkp_plugin.data.training_crops import check_factors, check_size, randint, random_crop, resize_photo
+from dkp_plugin.host.errors import OptionError
 from dkp_plugin.host.schema import ALLOW_OFF, parse_section
 from dkp_plugin.io.folders import list_folder
 from dkp_plugin.io.formats import IMAGE_SUFFIXES
@@ -36,6 +36,7 @@ class UnpairedDatasetOptions(BaseModel):
     dataroot_exemplar: Path
     lq_size: PositiveInt
     exemplar_size: PositiveInt | None = None
+    resize_factors: list[float] = Field(default=[1.0], min_length=1)
     leak_check: Annotated[Literal['warn', 'error', 'off'], ALLOW_OFF] = 'warn'
     io_backend: IOBackendOptions = IOBackendOptions()
     use_shuffle: bool = True
@@ -89,8 +90,9 @@ class UnpairedDataset(Dataset):
     ``lq_index``, the place of the LR image in the order of the names. There are as many items as exemplars. The numbers
     come from PyTorch's global generator, which BasicSR seeds in each of its workers.
 
-    ``exemplar_size`` is ``scale * lq_size`` by default. ``leak_check`` says what happens where a photograph is in both
-    folders: see :func:`~dkp_plugin.data.leak_check.find_leaks`.
+    ``exemplar_size`` is ``scale * lq_size`` by default. ``resize_factors`` (at most 1) lists the sizes at which each
+    exemplar is used; smaller sizes have sharper edges and more detail per pixel. ``leak_check`` says what happens where
+    a photograph is in both folders: see :func:`~dkp_plugin.data.leak_check.find_leaks`.
 
     Raises:
         OptionError: for a missing or empty folder, for one folder under both keys, and for a leak with ``error``.
@@ -108,11 +110,16 @@ class UnpairedDataset(Dataset):
         )
         self.lq_size = self.options.lq_size
         self.exemplar_size = self.options.exemplar_size or self.options.scale * self.lq_size
-        _check_sizes(lq, self.lq_size, 'lq_size', roots[0])
-        _check_sizes(exemplars, self.exemplar_size, 'exemplar_size', roots[1])
+        for name, image in lq.items():
+            check_size(image, self.lq_size, f'{roots[0]}/{name}', 'lq_size')
+        factors, size = self.options.resize_factors, self.exemplar_size
+        self.lq_images = list(lq.values())
+        self.exemplars = [
+            resize_photo(image, factors, size, f'{roots[1]}/{name}', 'exemplar_size')
+            for name, image in exemplars.items()
+        ]
         if self.options.leak_check != 'off':
             self._check_leaks(lq, exemplars)
-        self.lq_images, self.exemplars = list(lq.values()), list(exemplars.values())
 
     @staticmethod
     def check_options(opt: dict[str, Any]) -> UnpairedDatasetOptions:
@@ -122,6 +129,7 @@ class UnpairedDataset(Dataset):
             OptionError: for options that are wrong, a missing or empty folder, and one folder under both keys.
         """
         options = parse_section(UnpairedDatasetOptions, opt, f'datasets: {opt.get("name")}')
+        check_factors(options.resize_factors, f'datasets: {options.name}')
         for key in ('dataroot_lq', 'dataroot_exemplar'):
             list_images(getattr(options, key), key, options.io_backend.type)
         if options.dataroot_lq.expanduser().resolve() == options.dataroot_exemplar.expanduser().resolve():
@@ -147,25 +155,10 @@ class UnpairedDataset(Dataset):
         return len(self.exemplars)
 
     def __getitem__(self, index: int) -> dict[str, Any]:
-        exemplar = _random_crop(self.exemplars[index], self.exemplar_size)
-        lq_index = _randint(len(self.lq_images))
+        sizes, lq_index = self.exemplars[index], randint(len(self.lq_images))
+        exemplar = random_crop(sizes[randint(len(sizes))], self.exemplar_size)
         return {
-            'exemplar': transform(exemplar, _randint(8)).contiguous(),
-            'lq': _random_crop(self.lq_images[lq_index], self.lq_size),
+            'exemplar': transform(exemplar, randint(NUM_SYMMETRIES)).contiguous(),
+            'lq': random_crop(self.lq_images[lq_index], self.lq_size),
             'lq_index': lq_index,
         }
-
-
-def _check_sizes(images: dict[str, Tensor], size: int, key: str, root: Path) -> None:
-    for name, image in images.items():
-        if min(image.shape[-2:]) < size:
-            raise ImageError(f'{root}/{name}: {image.shape[-1]}x{image.shape[-2]} pixels are fewer than {key} {size}')
-
-
-def _random_crop(image: Tensor, size: int) -> Tensor:
-    top, left = (_randint(side - size + 1) for side in image.shape[-2:])
-    return image[:, top : top + size, left : left + size].float() / 255
-
-
-def _randint(bound: int) -> int:
-    return int(torch.randint(bound, ()))

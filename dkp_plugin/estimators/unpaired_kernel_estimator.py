@@ -6,9 +6,9 @@ from torch import Tensor
 
 from dkp_plugin.archs.lq_denoiser import LqDenoiser
 from dkp_plugin.archs.unpaired_arch import UnpairedSR
-from dkp_plugin.archs.unpaired_weights import load_unpaired
+from dkp_plugin.archs.unpaired_weights import PACKAGE_WEIGHTS, load_unpaired
 from dkp_plugin.estimators.base import KernelEstimator
-from dkp_plugin.host.errors import OptionError
+from dkp_plugin.host.errors import OptionError, UserError
 from dkp_plugin.physics.degradation import Degradation
 
 
@@ -18,13 +18,13 @@ class UnpairedKernel(KernelEstimator):
 
     Args:
         pretrained: File of weights of an :class:`~dkp_plugin.archs.unpaired_arch.UnpairedSR`; or those of the package,
-            for x4: ``unpaired``, which is also ``auto``, or ``one_pass``.
+            for the scale: ``unpaired``, which is also ``auto``, or ``one_pass``.
         denoise: Let the compact prior denoise the LR image first, for weights that take no noise.
     """
 
     paper = 'Dong et al., IJCV 2023'
     kernel_families = ('gaussian',)
-    scales = (4,)  # of the weights in the package
+    scales = tuple(sorted({scale for files in PACKAGE_WEIGHTS.values() for scale in files}))
     has_weights = True
 
     def __init__(self, pretrained: str = 'auto', denoise: bool = True) -> None:
@@ -34,20 +34,18 @@ class UnpairedKernel(KernelEstimator):
         self.net: UnpairedSR | None = None
 
     def _adopt(self, degradation: Degradation) -> None:
-        if self.net is None:
-            self.net = load_unpaired(self.pretrained)
-            self.scales = (self.net.degradation.scale,)
         try:
+            if self.net is None:
+                self.net = load_unpaired(self.pretrained, scale=degradation.scale)
             self.net.adopt(degradation)
-        except ValueError as error:
+        except (UserError, ValueError) as error:
             raise OptionError(f'network_k: {error}') from None
 
     def check(self, degradation: Degradation) -> None:
         """Load the weights.
 
         Raises:
-            UserError: for a file that is missing, damaged or of another network.
-            OptionError: for weights of another scale.
+            OptionError: for a file that is missing, damaged or of another network, and for weights of another scale.
         """
         self._adopt(degradation)
 

@@ -11,7 +11,7 @@ from dkp_plugin.archs.lq_denoiser import LqDenoiser
 from dkp_plugin.archs.precision import check_precision, compute_dtype
 from dkp_plugin.archs.self_ensemble import finish_ensemble
 from dkp_plugin.archs.unpaired_arch import UnpairedSR
-from dkp_plugin.archs.unpaired_weights import load_unpaired
+from dkp_plugin.archs.unpaired_weights import PACKAGE_WEIGHTS, load_unpaired, package_scales
 from dkp_plugin.host.errors import UserError
 from dkp_plugin.physics.degradation import Degradation
 from dkp_plugin.restorers.base import Restorer
@@ -25,7 +25,7 @@ class OnePass(Restorer):
 
     While the estimator looks for the kernel, the current image is the intermediate one, which knows no kernel; so
     kernels are judged as in training. The last step takes the kernel and returns the refined image. The weights are
-    those of the package, for x4, or the file of ``path: pretrain_network_g``.
+    those of the package for the scale, or the file of ``path: pretrain_network_g``.
 
     Args:
         kernel_iters: Steps of the estimator; an estimator that needs but one is not slowed down by more.
@@ -36,7 +36,7 @@ class OnePass(Restorer):
     """
 
     has_weights = True
-    scales = (4,)  # of the weights in the package
+    scales = tuple(PACKAGE_WEIGHTS['one_pass'])
     auto_tile = 2048  # it needs little memory, and the closed forms lose at the borders of tiles
     shows_misfit = True
     package_weights = 'one_pass'
@@ -54,20 +54,24 @@ class OnePass(Restorer):
         self.kernel_iters, self.num_iter = kernel_iters, kernel_iters + 1
         self.stage, self.ensemble, self.precision = stage, ensemble, precision
         self.denoiser = LqDenoiser() if denoise else None
+        self.path: str | None = None
         self.net: UnpairedSR | None = None
 
     def load(self, path: str | None) -> None:
-        """Load the weights; None or ``auto``: those of the package.
+        """Load a file of weights; None or ``auto``: the first image loads those of the package for its scale.
 
         Raises:
             UserError: for a file that is missing, damaged or of another network.
         """
-        self.net = load_unpaired(path, self.package_weights)
-        self.scales = (self.net.degradation.scale,)
+        self.path, self.net = path, None
+        self.scales = package_scales(path, self.package_weights)
+        if self.scales is None:
+            self.net = load_unpaired(path)
+            self.scales = (self.net.degradation.scale,)
 
     def reset(self, lq: Tensor, degradation: Degradation, generator: torch.Generator) -> None:
         if self.net is None:
-            self.load(None)
+            self.net = load_unpaired(self.path, self.package_weights, scale=degradation.scale)
         try:
             self.net.to(lq.device).adopt(degradation)
         except ValueError as error:
@@ -115,4 +119,5 @@ class Unpaired(OnePass):
     """:class:`OnePass` with the weights of the unpaired training, which has seen Gaussian kernels and no noise."""
 
     package_weights = 'unpaired'
+    scales = tuple(PACKAGE_WEIGHTS['unpaired'])
     paper = 'Dong et al., IJCV 2023'

@@ -115,7 +115,7 @@ def test_impossible_factors_are_refused(factor, build):
 
 
 def test_photographs_that_are_too_small_are_refused(build):
-    with pytest.raises(ImageError, match=r'b\.png: 40x40 pixels are smaller than gt_size 44$'):
+    with pytest.raises(ImageError, match=r'b\.png: 40x40 pixels are fewer than gt_size 44$'):
         build(gt_size=44)
 
 

@@ -68,6 +68,16 @@ def test_crops_are_of_the_image_that_the_index_names(options, tmp_path):
         torch.testing.assert_close(255 * item['lq'], torch.full((3, 16, 16), (200.0, 10.0)[item['lq_index']]))
 
 
+def test_exemplars_are_used_at_all_sizes_that_hold_a_crop(options):
+    """A white photograph of half size among black ones: about half of the crops are white."""
+    dataset = UnpairedDataset(options | {'resize_factors': [0.5, 1.0, 0.1]})
+    assert [tuple(image.shape) for image in dataset.exemplars[0]] == [(3, 400, 600), (3, 200, 300)]  # coffee
+    assert torch.equal(dataset.exemplars[0][0], torch.from_numpy(PHOTOS['coffee']).permute(2, 0, 1))
+    dataset.exemplars[0] = [torch.zeros_like(dataset.exemplars[0][0]), torch.full((3, 70, 70), 255, dtype=torch.uint8)]
+    values = [dataset[0]['exemplar'].mean().item() for _ in range(60)]
+    assert set(values) == {0.0, 1.0} and 15 < sum(values) < 45
+
+
 @pytest.mark.parametrize('variance', [0.7, 10.0])
 @pytest.mark.parametrize('index', [0, 3, 6])
 def test_a_blurred_shrunk_and_turned_copy_is_found(variance, index):
@@ -107,6 +117,8 @@ def test_what_happens_where_a_photograph_leaks(options, tmp_path, caplog, monkey
         ({'dataroot_lq': 'nowhere'}, OptionError, 'dataroot_lq: nowhere is not a folder'),
         ({'lq_size': 100}, ImageError, '74x74 pixels are fewer than lq_size 100'),
         ({'exemplar_size': 500}, ImageError, 'fewer than exemplar_size 500'),
+        ({'resize_factors': [0.1]}, ImageError, '60x40 pixels are fewer than exemplar_size 64'),
+        ({'resize_factors': [1.0, 2.0]}, OptionError, r'resize_factors: 2.0 is not in \(0, 1\]'),
         ({'lq_sise': 4}, OptionError, 'did you mean lq_size'),
         ({'leak_check': 'maybe'}, OptionError, 'leak_check'),
     ],
