@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 # Copies of what the package defines, for a package that is not imported yet; a test compares them.
-METHODS = ('diff-dkp', 'dip-dkp', 'dip-fkp', 'double-dip', 'bsrdm', 'fast-dkp', 'unpaired', 'kernelgan-zssr')
+METHODS = ('auto', 'diff-dkp', 'dip-dkp', 'dip-fkp', 'double-dip', 'bsrdm', 'fast-dkp', 'unpaired', 'kernelgan-zssr')
 PRESETS = ('fast', 'balanced', 'best', 'paper')
 SCALES = (1, 2, 3, 4, 8)
 CONVENTIONS = ('aligned', 'released')
@@ -39,8 +39,11 @@ def make_parser(prog: str = 'dkp-restore') -> argparse.ArgumentParser:
         help='folder; or, for one image, a file; default: restored',
     )  # fmt: skip
     add('--scale', type=int, choices=SCALES, help='default: 4; 1: the same size, deblurred')
-    add('--method', choices=METHODS, help='default: diff-dkp')
-    add('--kernel', metavar='gaussian|disc|line|motion|free|FILE', help='blur, or a kernel file; default: by method')
+    add('--method', choices=METHODS, help='default: auto, fast-dkp at scales 2 to 4 and diff-dkp at 1 and 8')
+    add(
+        '--kernel', metavar='auto|gaussian|disc|line|motion|free|FILE',
+        help='family of the blur, or a kernel file; default: auto, by method',
+    )  # fmt: skip
     add('--weights', metavar='FILE', help='trained weights of the method; default: those of the package')
     add('--noise', metavar='auto|SIGMA', help='standard deviation of the noise, of 255; default: auto')
     add('--preset', choices=PRESETS, help='default: balanced; best: fast-dkp, unpaired; paper: others')

@@ -1,7 +1,7 @@
 """The start and the end of the demo: generate an LR image from a photograph, and compare the result with the original.
 
 python scripts/demo.py prepare              writes HR, LR and kernel under datasets/demo
-python scripts/demo.py report DiffDKP_demo_x4    reads results/DiffDKP_demo_x4, prints a table, draws comparison.png
+python scripts/demo.py report FastDKP_demo_x4    reads results/FastDKP_demo_x4, prints a table, draws comparison.png
 """
 
 import argparse

@@ -1,13 +1,14 @@
 #!/usr/bin/env bash
-# Degrade a photograph, restore it blindly and compare: bash scripts/demo.sh [--method diff-dkp|dip-dkp]
+# Degrade a photograph, restore it blindly and compare: bash scripts/demo.sh [--method fast-dkp|diff-dkp|dip-dkp]
 set -euo pipefail
 
-run=DiffDKP_demo_x4
+run=FastDKP_demo_x4
 case "$*" in
-    '' | '--method diff-dkp') ;;
+    '' | '--method fast-dkp') ;;
+    '--method diff-dkp') run=DiffDKP_demo_x4 ;;
     '--method dip-dkp') run=DIPDKP_demo_x4 ;;
     *)
-        echo "error: demo.sh: $* is not allowed; allowed: --method diff-dkp, --method dip-dkp" >&2
+        echo "error: demo.sh: $* is not allowed; allowed: --method fast-dkp, diff-dkp, dip-dkp" >&2
         exit 2
         ;;
 esac

@@ -15,7 +15,7 @@ from dkp_plugin.physics.degradation import SCALES
 
 
 def test_its_copies_agree_with_the_package():
-    assert tuple(presets.METHODS) == dkp_restore.METHODS
+    assert presets.METHOD_NAMES == dkp_restore.METHODS
     assert dkp_restore.PRESETS == presets.PRESETS
     assert dkp_restore.SCALES == SCALES
     assert dkp_restore.MAX_PIXELS == MAX_PIXELS

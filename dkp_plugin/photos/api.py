@@ -63,7 +63,7 @@ class RestorationResult:
 def restore(
     image: np.ndarray | Tensor | Image.Image | str | os.PathLike,
     scale: int = 4,
-    method: str = 'diff-dkp',
+    method: str = 'auto',
     kernel: np.ndarray | str | os.PathLike = 'auto',
     noise: float | Literal['auto'] = 'auto',
     preset: str = 'balanced',
@@ -85,7 +85,8 @@ def restore(
             uint8, uint16, or floating point in [0, 1]; a tensor (C, H, W) or (1, C, H, W), floating point in [0, 1]; or
             an image of Pillow. At least 16x16 pixels.
         scale: 1 (the same size, deblurred), 2, 3, 4 or 8.
-        method: A name of ``presets.METHODS``.
+        method: A name of ``presets.METHODS``; ``auto``: ``fast-dkp`` at the scales for which the package has its
+            weights, and ``diff-dkp`` at the others.
         kernel: Kernel family to assume, such as ``gaussian`` or ``motion``, if the method has it; ``auto``: its own; or
             the blur itself: a kernel file, ``.mat`` or ``.npy``, or an array (K, K), K odd, of sum 1.
         noise: Standard deviation of the noise, of 255; ``auto``: estimated, with what a JPEG file's compression adds.

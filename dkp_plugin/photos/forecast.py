@@ -18,7 +18,6 @@ from dkp_plugin.estimators.fixed_kernel_estimator import FixedKernel
 from dkp_plugin.host.devices import available_memory, used_memory
 from dkp_plugin.host.sharding import share
 from dkp_plugin.photos.progress import format_seconds
-from dkp_plugin.physics.degradation import SCALES
 from dkp_plugin.restorers.base import Restorer, Tiling
 
 MIN_PIXELS = 100_000  # of all results together; less is done in seconds
@@ -271,7 +270,7 @@ def _advice(forecast: Forecast, sizes: Sequence[Size], jobs: int, available: flo
     plan = forecast.plan
     scale = plan.degradation.scale
     fits = []
-    for smaller in sorted((other for other in SCALES if other < scale), reverse=True):
+    for smaller in sorted((other for other in plan.restorer.scales if other < scale), reverse=True):
         seconds = _seconds(forecast, sizes, jobs, smaller)
         fits.append((smaller, seconds))
         if seconds <= LONG and not (available and _memory(forecast, sizes, jobs, smaller) > available):

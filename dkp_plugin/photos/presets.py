@@ -12,6 +12,7 @@ from dkp_plugin.host.imports import import_custom
 from dkp_plugin.host.schema import nearest
 from dkp_plugin.io.kernel_files import KERNEL_SUFFIXES
 from dkp_plugin.physics.degradation import SCALES
+from dkp_plugin.restorers.one_pass_restorer import OnePass
 
 PRESETS = ('fast', 'balanced', 'best', 'paper')
 FAMILIES = ('gaussian', 'disc', 'line', 'motion', 'free')
@@ -108,14 +109,15 @@ METHODS = {
     ),
     'kernelgan-zssr': Method({'type': 'KernelGAN', 'num_iter': 3000}, ZSSR, ('free',)),
 }
+METHOD_NAMES = 'auto', *METHODS
 
 
 class Choices(BaseModel):
-    """The arguments of ``restore`` that select the method and its settings."""
+    """The arguments of ``restore`` that select the method and its settings; :func:`default_method` is ``auto``."""
 
     model_config = ConfigDict(extra='forbid')
     scale: Literal[SCALES] = 4
-    method: Literal[tuple(METHODS)] = 'diff-dkp'
+    method: Literal[METHOD_NAMES] = 'auto'
     kernel: str = 'auto'
     noise: NonNegativeFloat | Literal['auto'] = 'auto'
     preset: Literal[PRESETS] = 'balanced'
@@ -125,22 +127,28 @@ class Choices(BaseModel):
     local_kernels: bool = False
 
 
+def default_method(scale: int) -> str:
+    """The method for photographs at a scale: one pass of a network where the package has weights for the scale."""
+    return 'fast-dkp' if scale in OnePass.scales else 'diff-dkp'
+
+
 def make_options(choices: Choices) -> Options:
     """Convert choices to the content of an option file without data sets.
 
     Raises:
         OptionError: if the method does not support the kernel, or does not have the preset.
     """
-    method = METHODS[choices.method]
+    name = default_method(choices.scale) if choices.method == 'auto' else choices.method
+    method = METHODS[name]
     if choices.preset not in method.presets:
         allowed = ', '.join(method.presets)
-        raise OptionError(f'preset: {choices.preset} is not possible with {choices.method}; allowed: {allowed}')
-    network_k, preset = _kernel_options(method, choices), method.presets[choices.preset]
+        raise OptionError(f'preset: {choices.preset} is not possible with {name}; allowed: {allowed}')
+    network_k, preset = _kernel_options(name, choices), method.presets[choices.preset]
     if choices.weights is not None and network_k['type'] == 'UnpairedKernel':
         network_k = network_k | {'pretrained': choices.weights}
     network_g = preset['network_g'] | method.restorer_options.get(network_k.get('kernel_family'), {})
     return {
-        'name': choices.method,
+        'name': name,
         'model_type': 'BlindSRModel',
         'scale': choices.scale,
         'num_gpu': 0,
@@ -183,7 +191,8 @@ def take_options(options: Options, changes: Options) -> Options:
     return taken
 
 
-def _kernel_options(method: Method, choices: Choices) -> Options:
+def _kernel_options(name: str, choices: Choices) -> Options:
+    method = METHODS[name]
     if choices.preset == 'fast' and method.fast is not None and choices.kernel == 'auto':
         return method.fast
     kernel = method.families[0] if choices.kernel == 'auto' else choices.kernel
@@ -191,7 +200,7 @@ def _kernel_options(method: Method, choices: Choices) -> Options:
         return {'type': 'FixedKernel', 'source': kernel}
     if kernel not in method.families:
         raise OptionError(
-            f'kernel: {kernel} is not possible with {choices.method}; '
+            f'kernel: {kernel} is not possible with {name}; '
             f'allowed: {", ".join(method.families)}, or a file {" or ".join(KERNEL_SUFFIXES)}'
         )
     return method.network_k | ({'kernel_family': kernel} if method.has_family else {})

@@ -232,7 +232,7 @@ def test_a_kernel_file_is_taken_for_the_blur(tmp_path, rng):
         (np.full((20, 20), np.nan), {}, 'values from nan to nan'),
         ('nothing.png', {}, 'nothing.png: No such file'),
         (np.zeros((20, 20)), {'scale': 5}, 'scale: 5 is not allowed: input should be 1, 2, 3, 4 or 8'),
-        (np.zeros((20, 20)), {'method': 'dip'}, "method: 'dip' is not allowed: input should be 'diff-dkp'"),
+        (np.zeros((20, 20)), {'method': 'dip'}, "method: 'dip' is not allowed: input should be 'auto'"),
         (np.zeros((20, 20)), {'noise': -1}, 'noise: -1 is not allowed'),
         (
             np.zeros((20, 20)),
@@ -243,7 +243,7 @@ def test_a_kernel_file_is_taken_for_the_blur(tmp_path, rng):
         (
             np.zeros((20, 20)),
             {'kernel': 'box'},
-            'kernel: box is not possible with diff-dkp; allowed: gaussian, disc',
+            'kernel: box is not possible with fast-dkp; allowed: auto, gaussian',
         ),
         (np.zeros((20, 20)), {'method': 'bsrdm', 'kernel': 'motion'}, 'allowed: gaussian, or a file .mat or .npy'),
     ],

@@ -17,8 +17,8 @@ from dkp_plugin.restorers.dip_restorer import DIP
 GIB = 2**30
 
 
-def make_plan(tile='auto', scale=2, **choices):
-    options = make_options(Choices(scale=scale, convention='released', **choices))
+def make_plan(tile='auto', scale=2, method='diff-dkp', **choices):
+    options = make_options(Choices(scale=scale, method=method, convention='released', **choices))
     return Restoration(options, 'cpu', tile)
 
 
@@ -89,8 +89,8 @@ def test_the_last_step_of_a_short_method_is_measured(monkeypatch):
     count = [0]
     monkeypatch.setattr(ClosedForm, 'step', step)
     monkeypatch.setattr(ClosedForm, 'num_iter', 4)
-    options = make_options(Choices(scale=2)) | {'network_k': {'type': 'FixedKernel', 'source': 'delta'}}
-    plan = Restoration(options | {'network_g': {'type': 'ClosedForm'}}, 'cpu')
+    blocks = {'network_k': {'type': 'FixedKernel', 'source': 'delta'}, 'network_g': {'type': 'ClosedForm'}}
+    plan = Restoration(make_options(Choices(scale=2, method='diff-dkp')) | blocks, 'cpu')
     assert measure(plan, lambda: clock[0]).costs.step.per_pixel == pytest.approx(0.25e-3)
 
 
@@ -170,6 +170,8 @@ def test_lines_say_size_time_and_memory_and_what_to_change(monkeypatch):
     assert line == 'expected: up to 1024x1024 pixels, at most about 2 min and 4.5 GiB'
     _, advice = describe_forecast(forecast, [(3000, 4000)], available=8 * GIB)
     assert advice.startswith('more than 15 min and more than the free memory, 8.0 GiB; --scale 1 takes about ')
+    *_, advice = describe_forecast(Forecast(make_plan(scale=4, method='unpaired'), costs), [(3000, 4000)], 8 * GIB)
+    assert advice.startswith('more than') and '--scale' not in advice  # it has weights for x4 only
     # 768 x 768 pixels: 60 steps of 0.59 s, 1.7 GiB
     _, advice = describe_forecast(forecast, [(256, 256)], available=1.9 * GIB)
     assert advice == 'more than the free memory, 1.9 GiB; --scale 3 takes about 35 s, --tile 512 needs less memory'

@@ -7,21 +7,25 @@ import pytest
 import yaml
 from pydantic import ValidationError
 
+from dkp_plugin.archs.package_weights import FOLDER
 from dkp_plugin.engine.restoration import Restoration
 from dkp_plugin.host.errors import OptionError
 from dkp_plugin.photos.presets import METHODS, PRESETS, Choices, make_options, take_options
+from dkp_plugin.physics.degradation import SCALES
+from dkp_plugin.restorers.one_pass_restorer import OnePass
 
 
 def test_motion_kernels_are_sought_to_lower_noise_levels_in_every_preset():
     for preset in METHODS['diff-dkp'].presets:
-        blocks = [make_options(Choices(kernel=kernel, preset=preset))['network_g'] for kernel in ('motion', 'gaussian')]
+        choices = [Choices(method='diff-dkp', kernel=kernel, preset=preset) for kernel in ('motion', 'gaussian')]
+        blocks = [make_options(choice)['network_g'] for choice in choices]
         assert blocks[0] == blocks[1] | {'freeze_sigma': 0.06} and 'freeze_sigma' not in blocks[1]
 
 
 def test_preset_paper_is_the_option_file_of_the_best_figures():
     opt = yaml.safe_load((Path(__file__).parents[2] / 'options/test/DiffDKP_best_gaussian_x4.yml').read_text('utf-8'))
     defaults = {'prior': 'compact', 'precision': 'auto'}
-    assert opt['network_g'] == defaults | make_options(Choices(preset='paper'))['network_g']
+    assert opt['network_g'] == defaults | make_options(Choices(method='diff-dkp', preset='paper'))['network_g']
 
 
 @pytest.mark.usefixtures('with_tiny_prior')
@@ -43,6 +47,15 @@ def test_a_preset_of_other_methods_is_refused(method, preset, allowed):
     assert str(error.value) == f'preset: {preset} is not possible with {method}; allowed: {allowed}'
 
 
+@pytest.mark.parametrize('scale', SCALES)
+def test_the_default_method_is_one_pass_where_the_package_has_weights(scale):
+    opt = make_options(Choices(scale=scale))
+    has_weights = scale in OnePass.scales
+    assert opt == make_options(Choices(scale=scale, method='fast-dkp' if has_weights else 'diff-dkp'))
+    assert opt['network_g']['type'] == ('OnePass' if has_weights else 'Diffusion')
+    assert has_weights == (FOLDER / f'one_pass_x{scale}.safetensors').exists()
+
+
 def test_presets_are_known_names():
     assert all(set(method.presets) <= set(PRESETS) for method in METHODS.values())
 
@@ -58,7 +71,7 @@ def test_choices_arrive_in_the_option_file():
 
 def test_presets_are_not_changed_by_what_is_made_of_them():
     before = copy.deepcopy(METHODS)
-    opt = make_options(Choices(kernel='motion'))
+    opt = make_options(Choices(method='diff-dkp', kernel='motion'))
     opt['network_g']['num_steps'] = opt['network_k']['num_samples'] = 1
     assert before == METHODS
 

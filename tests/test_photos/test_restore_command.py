@@ -173,7 +173,7 @@ def test_json_has_a_line_for_each_image_and_quiet_has_none(photos, options, tmp_
 @pytest.mark.parametrize(
     ('arguments', 'message'),
     [
-        (['--kernel', 'box'], 'kernel: box is not possible with diff-dkp; allowed: gaussian, disc, line, motion'),
+        (['--kernel', 'box'], 'kernel: box is not possible with fast-dkp; allowed: auto, gaussian, disc, line'),
         (['--noise', 'much'], "noise: 'much' is not allowed"),
         (['--device', 'cuda:77'], 'device: cuda:77 is not available'),
         (['--tile', '12'], 'tile: 12 is not allowed'),
