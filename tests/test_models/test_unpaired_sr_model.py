@@ -11,20 +11,16 @@ from pathlib import Path
 import numpy as np
 import pytest
 import scipy.io
-import skimage.data
 import torch
 import yaml
 from basicsr.utils.registry import ARCH_REGISTRY
+from test_models.tiny_unpaired import NETWORK, START, TOTAL, make_data, make_training, weights_of
 
-from dkp_plugin.archs.unpaired_arch import UnpairedSR
 from dkp_plugin.data.blur_manifest import BlurRecipe, prepare
 from dkp_plugin.estimators.base import KernelEstimator
 from dkp_plugin.io.images import decode_image, write_image
 from dkp_plugin.io.weight_files import write_safetensors
-from dkp_plugin.models.kernel_bank import KernelBank
 
-NETWORK = {'num_feat': 4, 'num_block': 1, 'num_block_refine': 1, 'num_feat_kernel': 4, 'num_block_kernel': 1}
-TOTAL, START = 6, 3
 OPTIONAL = {
     'distill_opt': {'type': 'L1Loss', 'loss_weight': 0.1},
     'affinity_opt': {'type': 'FeatureAffinityLoss', 'loss_weight': 0.1},
@@ -35,66 +31,12 @@ OPTIONAL = {
 
 @pytest.fixture
 def data(tmp_path):
-    """Two LR images and two exemplars, with the truth of the LR images beside them under the same names."""
-    crops = {
-        'a': skimage.data.astronaut()[40:104, 180:252],
-        'b': skimage.data.chelsea()[90:154, 130:202],
-        'c': skimage.data.coffee()[100:164, 200:272],
-        'd': skimage.data.rocket()[200:264, 300:372],
-    }
-    for name, crop in crops.items():
-        folder = 'truth/HR' if name in 'ab' else 'exemplars'
-        write_image(tmp_path / folder / f'{name}.png', np.ascontiguousarray(crop[..., ::-1]))
-    prepare(tmp_path / 'truth/HR', tmp_path / 'truth/made', BlurRecipe(scale=2, convention='released'))
-    (tmp_path / 'truth/made/LR').rename(tmp_path / 'LR')
-    return tmp_path
+    return make_data(tmp_path)
 
 
 @pytest.fixture
 def training(data):
-    loss = {'type': 'L1Loss', 'loss_weight': 1.0}
-    return {
-        'name': 'tiny',
-        'model_type': 'UnpairedSRModel',
-        'scale': 2,
-        'num_gpu': 0,
-        'manual_seed': 0,
-        'datasets': {
-            'train': {
-                'name': 'halves',
-                'type': 'UnpairedDataset',
-                'dataroot_lq': str(data / 'LR'),
-                'dataroot_exemplar': str(data / 'exemplars'),
-                'lq_size': 20,
-                'num_worker_per_gpu': 0,
-                'batch_size_per_gpu': 2,
-                'dataset_enlarge_ratio': 8,
-            }
-        },
-        'degradation': {'convention': 'released'},
-        'network_k': {'type': 'EvidenceDKP', 'num_samples': 8, 'num_units': 10, 'warmup_iters': 2},
-        'network_g': {'type': 'UnpairedSR'} | NETWORK,
-        'path': {'pretrain_network_g': None, 'pretrain_network_k': None, 'resume_state': None},
-        'train': {
-            'image_crop': 16,
-            'precision': 'float32',
-            'bank': {'start_iter': START, 'interval': 1, 'num_steps': 1},
-            'ema_decay': 0.5,
-            'max_grad_norm': 1.0,
-            'optim_g': {'type': 'Adam', 'lr': 1e-3},
-            'scheduler': {'type': 'CosineAnnealingRestartLR', 'periods': [TOTAL], 'eta_min': 0},
-            'total_iter': TOTAL,
-            'warmup_iter': -1,
-            'pixel_opt': loss,
-            'intermediate_opt': loss,
-            'kernel_opt': {'type': 'KernelCrossEntropyLoss', 'loss_weight': 0.1},
-        },
-        'logger': {'print_freq': 1, 'save_checkpoint_freq': START, 'use_tb_logger': False},
-    }
-
-
-def weights_of(folder, name='net_g', at='latest'):
-    return torch.load(folder / f'experiments/tiny/models/{name}_{at}.pth', weights_only=True)
+    return make_training(data)
 
 
 def losses_of(folder, name):
@@ -300,125 +242,6 @@ def test_two_processes_train_one_network(training, tmp_path):
     assert run.returncode == 0, run.stderr[-3000:]
     assert weights_of(tmp_path)['params']['s.tail.weight'].isfinite().all()
     assert weights_of(tmp_path, 'net_k')['params']['visits'].sum() == 2 + 2 * (TOTAL - START)
-
-
-def change(options, key, value):
-    *blocks, last = key.split(':')
-    for block in blocks:
-        options = options.setdefault(block, {})
-    options[last] = value
-
-
-def error_line(capsys):
-    (line,) = [line for line in capsys.readouterr().err.splitlines() if line.startswith('error')]
-    return line
-
-
-@pytest.mark.parametrize(
-    ('key', 'value', 'message'),
-    [
-        ('train:bank:start_iter', 100, 'bank: start_iter: 100 is beyond total_iter'),
-        ('train:image_crop', 0, 'image_crop: 0'),
-        ('train:ema_decay', 0, 'ema_decay: 0'),
-        ('network_k', {'type': 'FixedKernel', 'source': 'gt'}, 'source: gt'),
-        ('degradation:convention', 'kernelgan', "convention: 'kernelgan'"),
-        ('degradation:kernel_size', 10, 'kernel_size: 10'),
-        ('datasets:train:lq_size', 200, 'fewer than lq_size 200'),
-        ('datasets:train:exemplar_size', 200, 'fewer than exemplar_size 200'),
-        ('datasets:train:dataroot_exemplar', 'nowhere', 'nowhere is not a folder'),
-    ],
-)
-def test_mistakes_are_one_line(training, run_train, capsys, key, value, message):
-    change(training, key, value)
-    assert run_train(training) == 2
-    assert message in error_line(capsys)
-
-
-@pytest.mark.parametrize(
-    ('key', 'meant'),
-    [
-        ('tran', 'train'),
-        ('datasets:train:lq_sise', 'lq_size'),
-        ('degradation:noize', 'noise'),
-        ('network_k:num_sample', 'num_samples'),
-        ('network_g:num_feats', 'num_feat'),
-        ('path:pretrained_network_g', 'pretrain_network_g'),
-        ('train:image_crops', 'image_crop'),
-        ('train:bank:intervall', 'interval'),
-        ('train:optim_g:betass', 'betas'),
-        ('train:scheduler:period', 'periods'),
-        ('train:distill_opt:loss_weigth', 'loss_weight'),
-        ('val:val_frek', 'val_freq'),
-        ('logger:print_freqs', 'print_freq'),
-    ],
-)
-def test_an_unknown_key_is_named_in_every_block(training, run_train, capsys, key, meant):
-    training['val'] = {'val_freq': TOTAL, 'save_img': False}
-    training['train']['distill_opt'] = {'type': 'L1Loss'}
-    change(training, key, 3)
-    assert run_train(training) == 2
-    line = error_line(capsys)
-    assert key.split(':')[-1] in line and f'did you mean {meant}' in line
-
-
-@pytest.mark.parametrize('folder', ['LR', 'exemplars'])
-@pytest.mark.parametrize('mistake', ['missing', 'empty', 'image'])
-def test_folders_that_cannot_be_used(training, data, run_train, capsys, folder, mistake):
-    paths = sorted((data / folder).iterdir())
-    if mistake == 'image':
-        paths[-1].write_bytes(b'no image')
-    else:
-        for path in paths:
-            path.unlink()
-        if mistake == 'missing':
-            (data / folder).rmdir()
-    assert run_train(training) == 2
-    expected = {
-        'missing': 'is not a folder',
-        'empty': 'has no file',
-        'image': f'{paths[-1].name}: not a readable image',
-    }
-    line = error_line(capsys)
-    assert expected[mistake] in line and str(data / folder) in line
-
-
-def test_one_folder_cannot_be_both(training, data, run_train, capsys):
-    training['datasets']['train']['dataroot_exemplar'] = str(data / 'LR')
-    assert run_train(training) == 2
-    assert 'dataroot_lq, too' in error_line(capsys)
-
-
-def test_an_lr_image_that_is_smaller_than_the_kernel_is_named(training, data, run_train, capsys):
-    """The kernel's grid inside the network has 21 + 2 pixels, which are 12 LR pixels."""
-    write_image(data / 'LR/b.png', np.zeros((11, 40, 3), np.uint8))
-    training['datasets']['train']['lq_size'] = 10
-    training['degradation']['kernel_size'] = 21
-    assert run_train(training) == 2
-    assert 'LR/b: 40x11 pixels are too few' in error_line(capsys)
-
-
-@pytest.mark.parametrize('strict', [True, False])
-@pytest.mark.parametrize(
-    ('other', 'message'),
-    [
-        ({'scale': 3, 'kernel_size': 11}, 'scale: the weights are for 3, not 2'),
-        ({'scale': 2, 'kernel_size': 9}, 'kernel_size: the weights are for 9, not 11'),
-    ],
-)
-def test_weights_of_another_network_start_no_training(training, run_train, capsys, tmp_path, other, message, strict):
-    torch.save({'params': UnpairedSR(**other, **NETWORK).state_dict()}, tmp_path / 'other.pth')
-    training['path'] |= {'pretrain_network_g': str(tmp_path / 'other.pth'), 'strict_load_g': strict}
-    assert run_train(training) == 2
-    line = error_line(capsys)
-    assert 'pretrain_network_g' in line and message in line and not (tmp_path / 'experiments/tiny').exists()
-
-
-def test_a_bank_of_other_images_is_refused(training, run_train, capsys, tmp_path):
-    bank = KernelBank(torch.full((3, 1, 11, 11), 1 / 121), can_mix=True)
-    torch.save({'params': bank.state_dict()}, tmp_path / 'bank.pth')
-    training['path']['pretrain_network_k'] = str(tmp_path / 'bank.pth')
-    assert run_train(training) == 2
-    assert 'bank.pth: does not fit' in error_line(capsys)
 
 
 def test_a_training_starts_from_weights_and_a_bank(training, run_train, tmp_path):
