@@ -240,6 +240,8 @@ OF_LOADER = {
     'dataset_enlarge_ratio',
     'prefetch_mode',
     'pin_memory',
+    'num_prefetch_queue',
+    'persistent_workers',
 }
 # Types and defaults in option files that differ from those in the models, because the entry point completes the files.
 TYPES_IN_FILE = {('the top level', 'num_gpu'): 'integer >= 0, or `auto`'}

@@ -35,6 +35,14 @@ class LoaderOptions(BaseModel):
     persistent_workers: bool = False
 
 
+class TrainingLoaderOptions(LoaderOptions):
+    """Keys of the data loader for a training set of this package."""
+
+    phase: Literal['train'] = 'train'
+    num_worker_per_gpu: NonNegativeInt  # BasicSR has no default for these two
+    batch_size_per_gpu: PositiveInt
+
+
 class SingleImageOptions(LoaderOptions):
     """Keys of BasicSR's ``SingleImageDataset``."""
 

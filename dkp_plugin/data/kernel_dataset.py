@@ -5,10 +5,11 @@ from typing import Any, Literal
 
 import torch
 from basicsr.utils.registry import DATASET_REGISTRY
-from pydantic import BaseModel, ConfigDict, NonNegativeFloat, PositiveInt
+from pydantic import NonNegativeFloat, NonNegativeInt, PositiveInt
 from torch import Tensor
 from torch.utils.data import Dataset
 
+from dkp_plugin.data.basicsr_options import LoaderOptions
 from dkp_plugin.host.errors import OptionError
 from dkp_plugin.host.schema import parse_section
 from dkp_plugin.host.seeds import image_generator
@@ -17,13 +18,9 @@ from dkp_plugin.physics.kernel_families import build_family
 from dkp_plugin.physics.kernels import check_kernel_size, default_kernel_size, kernel_centre
 
 
-class KernelDatasetOptions(BaseModel):
-    """Option keys of :class:`KernelDataset`; keys without a description are BasicSR's."""
+class KernelDatasetOptions(LoaderOptions):
+    """Option keys of :class:`KernelDataset`."""
 
-    model_config = ConfigDict(extra='forbid')
-    name: str
-    type: str
-    phase: Literal['train', 'val', 'test'] = 'train'
     scale: Literal[SCALES]
     kernel_family: str = 'gaussian'
     kernel_size: int | None = None
@@ -32,12 +29,8 @@ class KernelDatasetOptions(BaseModel):
     noise: NonNegativeFloat = 0.0
     num_kernels: PositiveInt
     seed: int = 0
-    use_shuffle: bool = True
-    num_worker_per_gpu: int = 0
+    num_worker_per_gpu: NonNegativeInt = 0
     batch_size_per_gpu: PositiveInt = 100
-    dataset_enlarge_ratio: PositiveInt = 1
-    prefetch_mode: Literal['cpu', 'cuda'] | None = None
-    pin_memory: bool = False
 
 
 @DATASET_REGISTRY.register()

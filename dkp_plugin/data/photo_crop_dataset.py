@@ -1,15 +1,16 @@
 """Training data for image priors: random crops of photographs in one or several folders."""
 
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import torch
 from basicsr.utils.registry import DATASET_REGISTRY
-from pydantic import BaseModel, ConfigDict, Field, NonNegativeInt, PositiveInt
+from pydantic import Field, PositiveInt
 from torch import Tensor
 from torch.utils.data import Dataset
 
 from dkp_plugin.archs.symmetries import NUM_SYMMETRIES, transform
+from dkp_plugin.data.basicsr_options import TrainingLoaderOptions
 from dkp_plugin.data.training_crops import check_factors, randint, random_crop, resize_photo
 from dkp_plugin.host.schema import parse_section
 from dkp_plugin.io.folders import list_folder
@@ -17,25 +18,14 @@ from dkp_plugin.io.formats import IMAGE_SUFFIXES
 from dkp_plugin.io.images import decode_image
 
 
-class PhotoCropDatasetOptions(BaseModel):
-    """Option keys of :class:`PhotoCropDataset`; keys without a description are BasicSR's."""
+class PhotoCropDatasetOptions(TrainingLoaderOptions):
+    """Option keys of :class:`PhotoCropDataset`."""
 
-    model_config = ConfigDict(extra='forbid')
-    name: str
-    type: str
-    phase: Literal['train'] = 'train'
-    scale: int = 1
     dataroot_gt: Path
-    more_roots_gt: list[Path] = []
+    more_roots_gt: list[Path] = Field(default=[])
     gt_size: PositiveInt
     resize_factors: list[float] = Field(default=[1.0], min_length=1)
     gray_share: float = Field(default=0.0, ge=0, le=1)
-    use_shuffle: bool = True
-    num_worker_per_gpu: NonNegativeInt  # BasicSR has no default for these two
-    batch_size_per_gpu: PositiveInt
-    dataset_enlarge_ratio: PositiveInt = 1
-    prefetch_mode: Literal['cpu', 'cuda'] | None = None
-    pin_memory: bool = False
 
 
 @DATASET_REGISTRY.register()

@@ -5,11 +5,12 @@ from typing import Annotated, Any, Literal
 
 from basicsr.utils import get_root_logger
 from basicsr.utils.registry import DATASET_REGISTRY
-from pydantic import BaseModel, ConfigDict, Field, NonNegativeInt, PositiveInt
+from pydantic import Field, PositiveInt
 from torch import Tensor
 from torch.utils.data import Dataset
 
 from dkp_plugin.archs.symmetries import NUM_SYMMETRIES, transform
+from dkp_plugin.data.basicsr_options import TrainingLoaderOptions
 from dkp_plugin.data.blind_sr_dataset import IOBackendOptions
 from dkp_plugin.data.leak_check import find_leaks
 from dkp_plugin.data.training_crops import check_factors, check_size, randint, random_crop, resize_photo
@@ -24,13 +25,9 @@ from dkp_plugin.physics.degradation import SCALES
 MAX_WARNINGS = 10  # about pairs that leak; the others are counted
 
 
-class UnpairedDatasetOptions(BaseModel):
-    """Option keys of :class:`UnpairedDataset`; those without a word there are BasicSR's."""
+class UnpairedDatasetOptions(TrainingLoaderOptions):
+    """Option keys of :class:`UnpairedDataset`."""
 
-    model_config = ConfigDict(extra='forbid')
-    name: str
-    type: str
-    phase: Literal['train'] = 'train'
     scale: Literal[SCALES]
     dataroot_lq: Path
     dataroot_exemplar: Path
@@ -39,12 +36,6 @@ class UnpairedDatasetOptions(BaseModel):
     resize_factors: list[float] = Field(default=[1.0], min_length=1)
     leak_check: Annotated[Literal['warn', 'error', 'off'], ALLOW_OFF] = 'warn'
     io_backend: IOBackendOptions = IOBackendOptions()
-    use_shuffle: bool = True
-    num_worker_per_gpu: NonNegativeInt  # BasicSR has no default for these two
-    batch_size_per_gpu: PositiveInt
-    dataset_enlarge_ratio: PositiveInt = 1
-    prefetch_mode: Literal['cpu', 'cuda'] | None = None
-    pin_memory: bool = False
 
 
 def list_images(root: Path, key: str, backend: str) -> dict[str, Path]:

@@ -84,13 +84,23 @@ def options(benchmark: Path) -> dict:
     }
 
 
+def close_logger() -> None:
+    """Close BasicSR's logger, which is global and holds its log file open."""
+    from basicsr.utils.logger import initialized_logger
+
+    logger = logging.getLogger('basicsr')
+    for handler in list(logger.handlers):
+        handler.close()
+        logger.removeHandler(handler)
+    initialized_logger.clear()
+
+
 def run_from_yaml(
     options: dict, arguments: tuple[str, ...], folder: Path, monkeypatch, is_train: bool, resume: bool = False
 ) -> int:
     """Write options to a YAML file and run ``python -m dkp_plugin.{test,train}`` on it in this process."""
     import basicsr.test
     import basicsr.train
-    from basicsr.utils.logger import initialized_logger
 
     from dkp_plugin.models.pipelines import run_pipeline
 
@@ -100,14 +110,11 @@ def run_from_yaml(
     path.write_text(yaml.safe_dump(options, sort_keys=False))
     monkeypatch.chdir(folder)
     monkeypatch.setattr('sys.argv', ['dkp_plugin', '-opt', str(path), *arguments])
+    close_logger()  # which another test may have opened without a file
     try:
         return run_pipeline(basicsr.train if is_train else basicsr.test, is_train)
-    finally:  # BasicSR's logger is global and holds the log file open
-        logger = logging.getLogger('basicsr')
-        for handler in list(logger.handlers):
-            handler.close()
-            logger.removeHandler(handler)
-        initialized_logger.clear()
+    finally:
+        close_logger()
 
 
 @pytest.fixture
