@@ -37,7 +37,8 @@ class EvidenceDKP(KernelEstimator):
 
     Each call of :meth:`step` draws random kernels, with a spectrum of the image's error beside each, and weighs them by
     their evidence (RKS). The kernel network then takes ``pke_iters`` steps towards their weighted mean and down the
-    negative log evidence of its own kernel (PKE). For an image that is fitted to the LR image (``DIP``) use ``DKP``.
+    negative log evidence of its own kernel (PKE); without PKE, the mean is the kernel. For an image that is fitted to
+    the LR image (``DIP``) use ``DKP``.
 
     Args:
         num_samples: Number L of random kernels.
@@ -56,8 +57,8 @@ class EvidenceDKP(KernelEstimator):
         warmup_iters: Steps of the network towards the first weighted mean of the random kernels; without RKS, towards
             the mean of the family (for ``free``: of the Gaussians), before the network sees the image.
         rks_weight: Factor on the squared distance to the weighted mean of the random kernels; 0: no RKS.
-        pke_weight: Factor on the negative log evidence of the network's own kernel; 0: no PKE, the network follows RKS
-            alone.
+        pke_weight: Factor on the negative log evidence of the network's own kernel; 0: no PKE and no network, the
+            kernel is the average of RKS.
         memory: Decay of the running average of the weighted means. Every call sees an image with other errors, so
             the average is better than the last mean.
         rks_rounds: Rounds of random kernels per call; the last one counts.
@@ -121,17 +122,28 @@ class EvidenceDKP(KernelEstimator):
         self.lq, self.degradation, self.iteration = lq, degradation, 0
         self.family = self.rks.build_family(degradation)
         self.grid = FrequencyGrid(lq, degradation.scale, margin=degradation.margin)
-        self.network = KernelNetwork(degradation.kernel_size, self.num_layers, self.num_units, generator, lq.device)
-        self.optimizer = torch.optim.Adam(self.network.parameters(), lr=self.lr)
-        if not self.rks.has_rks:
-            warm_up(self.network, self.optimizer, self.family, self.rks.num_samples, self.warmup_iters, generator)
+        self.network = None
+        if self.pke_weight > 0:
+            self._start_network(generator)
         num_kernel_params = self.family.num_params if self.rks.has_rks else 0
         self.random = self.rks.start(num_kernel_params + ERROR_PARAMS, generator, lq.device)
         self.prior_kernel = self.spread = None
 
+    def _start_network(self, generator: torch.Generator) -> None:
+        size, device = self.degradation.kernel_size, self.lq.device
+        self.network = KernelNetwork(size, self.num_layers, self.num_units, generator, device)
+        self.optimizer = torch.optim.Adam(self.network.parameters(), lr=self.lr)
+        if not self.rks.has_rks:
+            warm_up(self.network, self.optimizer, self.family, self.rks.num_samples, self.warmup_iters, generator)
+
     def forward(self) -> Tensor:
         with torch.no_grad():
-            return self.network.kernel()
+            if self.network is not None:
+                return self.network.kernel()
+            if self.prior_kernel is not None:
+                return self.prior_kernel
+            middle = torch.full((1, self.family.num_params), 0.5, device=self.lq.device)
+            return self.family.render(middle)
 
     def expected_psnr(self) -> float | None:
         """Kernel PSNR, in dB, that the spread of the random kernels suggests, averaged over calls like the kernel."""
@@ -148,22 +160,23 @@ class EvidenceDKP(KernelEstimator):
         if self.rks.has_rks:
             self._update_prior_kernel(kernels, weights)
 
-        # 3. the spectrum under which k_phi is judged: V of the best sample, argmin_l J(k_l, p_l)
-        spectrum = self._error_spectra(self.random.samples[self.random.energies.argmin()].unsqueeze(0))
+        # 3. PKE, pke_iters times: phi <- phi - gamma grad [ rks_weight ||k_phi - k_p||^2 + pke_weight J(k_phi) ]
+        losses = {'l_k_evidence': self.random.energies.min()} if self.network is None else self._descend(x)
+        self.iteration += 1
+        return {name: value.detach() for name, value in losses.items()}
 
-        # 4. PKE, pke_iters times: phi <- phi - gamma grad [ rks_weight ||k_phi - k_p||^2 + pke_weight J(k_phi) ]
+    def _descend(self, x: Tensor) -> dict[str, Tensor]:
+        """Move the network; J is that under V of the best sample, argmin_l J(k_l, p_l). Return the last losses."""
+        spectrum = self._error_spectra(self.random.samples[self.random.energies.argmin()].unsqueeze(0))
         losses = {}
         for _ in range(self.pke_iters):
             kernel, loss = self.network.kernel(), 0.0
             if self.rks.has_rks:
                 losses['l_k_rks'] = (kernel - self.prior_kernel).square().mean()
-                loss = loss + self.rks.weight * losses['l_k_rks']
-            if self.pke_weight > 0:
-                losses['l_k_evidence'] = self._evidence(x, kernel, spectrum).sum()
-                loss = loss + self.pke_weight * losses['l_k_evidence']
-            descend(self.optimizer, loss)
-        self.iteration += 1
-        return {name: value.detach() for name, value in losses.items()}
+                loss = self.rks.weight * losses['l_k_rks']
+            losses['l_k_evidence'] = self._evidence(x, kernel, spectrum).sum()
+            descend(self.optimizer, loss + self.pke_weight * losses['l_k_evidence'])
+        return losses
 
     def _draw_and_weigh(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """Draw L kernels, (L, 1, K, K), and return them with their weights, (L,).
@@ -189,7 +202,7 @@ class EvidenceDKP(KernelEstimator):
         mean, spread = (weights.view(-1, 1, 1, 1) * kernels).sum(0, keepdim=True), self._doubtful_spread(kernels)
         if self.iteration == 0:
             self.prior_kernel, self.spread = mean, spread
-            for _ in range(self.warmup_iters):
+            for _ in range(self.warmup_iters if self.network is not None else 0):
                 descend(self.optimizer, (self.network.kernel() - mean).square().sum())
         self.prior_kernel = self.prior_kernel.lerp(mean, 1 - self.memory)
         self.spread = self.spread.lerp(spread, 1 - self.memory)

@@ -3,6 +3,7 @@ import math
 import pytest
 import torch
 
+from dkp_plugin.estimators import evidence_dkp_estimator as module
 from dkp_plugin.estimators.dkp_estimator import DKP
 from dkp_plugin.estimators.evidence_dkp_estimator import EvidenceDKP
 from dkp_plugin.physics.degradation import Degradation
@@ -42,6 +43,24 @@ def test_expected_psnr_is_that_of_the_uniform_samples_under_tempered_weights(den
     mean = sum(w * k for w, k in zip(weights, kernels, strict=True))
     variance = sum(w * (k - mean) ** 2 for w, k in zip(weights, kernels, strict=True)).mean().item()
     assert estimator.expected_psnr() == pytest.approx(-10 * math.log10(variance), abs=1e-3)
+
+
+def test_without_pke_the_kernel_is_the_running_average_of_the_weighted_means(denoised_scene, monkeypatch):
+    """From the middle of the family over the mean of the first call; there is no network."""
+    z, _, lq = denoised_scene
+    monkeypatch.setattr(module, 'KernelNetwork', None)
+    estimator = EvidenceDKP(num_samples=5, pke_weight=0.0, memory=0.75, temperature=0.5)
+    estimator.reset(lq, DEGRADATION, torch.Generator().manual_seed(0))
+    torch.testing.assert_close(estimator(), estimator.family.render(torch.full((1, 3), 0.5)))
+    average = None
+    for _ in range(3):
+        losses = estimator.step(z)
+        kernels = estimator.family.render(estimator.random.samples[:, :3]).double()
+        weights = (-estimator.random.energies.double() / 0.5).exp()
+        mean = (weights.view(-1, 1, 1, 1) * kernels).sum(0, keepdim=True) / weights.sum()
+        average = mean if average is None else 0.75 * average + 0.25 * mean
+        torch.testing.assert_close(estimator().double(), average, rtol=0, atol=1e-6)
+        assert losses == {'l_k_evidence': estimator.random.energies.min()}
 
 
 def test_one_sample_has_no_spread(denoised_scene):
