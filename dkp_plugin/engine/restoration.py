@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from dkp_plugin.archs.lq_denoiser import LqDenoiser
+from dkp_plugin.engine.alternation import AlternationResult
 from dkp_plugin.engine.borders import crop_border, mirror_border
 from dkp_plugin.engine.checkpoints import Checkpoints
 from dkp_plugin.engine.confidence import BLOCKS_QUALITY, Confidence, Inspection, inspect, judge, white_equivalent
@@ -161,25 +162,12 @@ class Restoration:
         colour = lq.to(self.device, copy=True).expand(-1, 3, -1, -1)
         inspection = inspect(colour, jpeg)
         observer.inspected(inspection)
-        degradation = self._observed(colour, inspection)
-        job = ImageJob(self, colour, name, degradation, observer, checkpoints)
-        found = job.search()
-        while (larger := self._larger_grid(job.degradation, job.kernels(found), min(lq.shape[-2:]))) is not None:
-            size, new = job.degradation.kernel_size, larger.kernel_size
-            observer.warned(f'{name}: the kernel reaches the border of {size}x{size} pixels; trying {new}x{new}')
-            job = ImageJob(self, colour, name, larger, observer, checkpoints, job.num_search)
-            found = job.search()
-        restored, degradation, margin = job.finish(found), job.degradation, job.margin
-        y = crop_border(job.degrade(restored.x, found.kernel), margin)
-        misfit = None
-        if (self.final_restorer or self.restorer).shows_misfit and job.field is None:
-            x = crop_border(restored.x, degradation.scale * margin)
-            misfit = measure_misfit(x, colour, found.kernel, degradation, self.denoiser)
-        expected, noise, scale = found.expected_kernel_psnr, degradation.noise, degradation.scale
-        confidence = judge(y, colour, expected, noise, scale, misfit, inspection.halos)
+        job, found = self._search(colour, name, self._observed(colour, inspection), observer, checkpoints)
+        restored, degradation = job.finish(found), job.degradation
+        confidence = self._judge(job, found, restored.x, colour, inspection)
 
         def like_the_input(image: Tensor) -> Tensor:
-            image = crop_border(image, degradation.scale * margin)
+            image = crop_border(image, degradation.scale * job.margin)
             return image.mean(1, keepdim=True) if lq.shape[1] == 1 else image
 
         return Result(
@@ -196,6 +184,31 @@ class Restoration:
             checkpoints.seconds,
             job.field,
         )
+
+    def _search(
+        self, colour: Tensor, name: str, degradation: Degradation, observer: Observer, checkpoints: Checkpoints
+    ) -> tuple[ImageJob, AlternationResult]:
+        """Find the kernel of an LR image, (1, 3, h, w), on a larger grid if it reaches the border."""
+        job = ImageJob(self, colour, name, degradation, observer, checkpoints)
+        found = job.search()
+        while (larger := self._larger_grid(job.degradation, job.kernels(found), min(colour.shape[-2:]))) is not None:
+            size, new = job.degradation.kernel_size, larger.kernel_size
+            observer.warned(f'{name}: the kernel reaches the border of {size}x{size} pixels; trying {new}x{new}')
+            job = ImageJob(self, colour, name, larger, observer, checkpoints, job.num_search)
+            found = job.search()
+        return job, found
+
+    def _judge(
+        self, job: ImageJob, found: AlternationResult, x: Tensor, colour: Tensor, inspection: Inspection
+    ) -> Confidence:
+        """How far to trust the HR image of a job, (1, 3, s h, s w) with its border."""
+        degradation, misfit = job.degradation, None
+        y = crop_border(job.degrade(x, found.kernel), job.margin)
+        if (self.final_restorer or self.restorer).shows_misfit and job.field is None:
+            inner = crop_border(x, degradation.scale * job.margin)
+            misfit = measure_misfit(inner, colour, found.kernel, degradation, self.denoiser)
+        expected, noise, scale = found.expected_kernel_psnr, degradation.noise, degradation.scale
+        return judge(y, colour, expected, noise, scale, misfit, inspection.halos)
 
     def _observed(self, colour: Tensor, inspection: Inspection) -> Degradation:
         """The forward model with the noise of an LR image, (1, 3, h, w), as estimated or set by the options."""
