@@ -42,6 +42,17 @@ def network_block(block: Mapping[str, Any], degradation: Degradation) -> dict[st
     return {**block, **sizes, 'convention': degradation.convention}
 
 
+def fitting_weights(net: UnpairedSR, weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """What ``strict_load_g: false`` loads: weights of the name and shape of the network's, also of another scale."""
+    own = net.state_dict()
+    sizes = {name for name, _ in net.named_buffers()}  # they say what a file is for
+    return {
+        name: weight
+        for name, weight in weights.items()
+        if name in own.keys() - sizes and weight.shape == own[name].shape
+    }
+
+
 def check_weights(block: Mapping[str, Any], paths: Mapping[str, Any]) -> None:
     """Check that the weights from which a training starts fit its network.
 
@@ -59,11 +70,8 @@ def check_weights(block: Mapping[str, Any], paths: Mapping[str, Any]) -> None:
     with torch.random.fork_rng(devices=[]):
         net = UnpairedSR(**{key: value for key, value in block.items() if key != 'type'})
     try:
-        if not paths.get('strict_load_g', True):  # BasicSR then leaves out what does not fit
-            own = net.state_dict()
-            weights = {key: value for key, value in weights.items() if key in own and value.shape == own[key].shape}
-            weights = own | weights
-        net.load_state_dict(weights)
+        strict = paths.get('strict_load_g', True)
+        net.load_state_dict(weights if strict else fitting_weights(net, weights), strict=strict)
     except (AttributeError, RuntimeError, TypeError) as error:
         reason = ' '.join(str(error).split())[:200]
         raise OptionError(f'path: pretrain_network_g: {path}: not the weights of this network ({reason})') from None
@@ -100,6 +108,8 @@ class OnePassTraining(SRModel):
         try:
             weights = dict(content.get(param_key, network_weights(content)))
             self._print_different_keys_loading(net, weights, strict)
+            if not strict:
+                weights = fitting_weights(net, weights)
             net.load_state_dict(weights, strict=strict)
         except (AttributeError, RuntimeError, TypeError, ValueError) as error:
             raise UserError(f'{load_path}: does not fit ({" ".join(str(error).split())[:200]})') from None

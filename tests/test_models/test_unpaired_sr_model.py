@@ -16,6 +16,7 @@ import yaml
 from basicsr.utils.registry import ARCH_REGISTRY
 from test_models.tiny_unpaired import NETWORK, START, TOTAL, make_data, make_training, weights_of
 
+from dkp_plugin.archs.unpaired_arch import UnpairedSR
 from dkp_plugin.data.blur_manifest import BlurRecipe, prepare
 from dkp_plugin.estimators.base import KernelEstimator
 from dkp_plugin.io.images import decode_image, write_image
@@ -261,6 +262,19 @@ def test_a_training_starts_from_weights_and_a_bank(training, run_train, tmp_path
     assert not torch.equal(after['r.0.tail.weight'], weights['r.0.tail.weight'])
     assert not after['variational'] and weights['variational']  # the option, not the file, says what is trained
     assert torch.equal(weights_of(tmp_path, 'net_k')['params']['kernels'], bank['kernels'])
+
+
+def test_a_training_starts_from_what_fits_of_another_scale(training, run_train, tmp_path):
+    """``strict_load_g: false``: the layers that do not depend on the scale, and not the scale."""
+    other = UnpairedSR(3, **NETWORK).state_dict() | {'s.head.bias': torch.arange(4.0)}
+    torch.save({'params': other}, tmp_path / 'x3.pth')
+    training['path'] |= {'pretrain_network_g': str(tmp_path / 'x3.pth'), 'strict_load_g': False}
+    training['train'] |= {'total_iter': 1, 'parts': ['n']}
+    training['train']['bank']['start_iter'] = 1
+    assert run_train(training) == 0
+    weights = weights_of(tmp_path)['params']
+    assert torch.equal(weights['s.head.bias'], torch.arange(4.0)) and weights['scale'] == 2
+    assert weights['s.tail.weight'].shape[0] == 3 * 2**2
 
 
 @pytest.mark.parametrize('scale', [2, 3])
