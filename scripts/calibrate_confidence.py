@@ -34,6 +34,7 @@ from dkp_plugin.photos.presets import METHODS, Choices, make_options
 from dkp_plugin.physics.degradation import Degradation, round_to_levels
 from dkp_plugin.physics.jpeg_coding import JpegCoding
 from dkp_plugin.physics.kernel_families import build_family
+from dkp_plugin.restorers.one_pass_restorer import OnePass
 
 MARGIN = 8  # LR pixels that are cut at each side, more than the kernel reaches
 SIDES = {1: 128, 2: 128, 3: 156, 4: 160}  # HR pixels
@@ -184,7 +185,8 @@ def main() -> None:
     plans = {
         (method, scale): Restoration(make_options(Choices(method=method, preset=arguments.preset, scale=scale)), 'cpu')
         for method in arguments.method
-        for scale in (arguments.scales if method != 'fast-dkp' else [4])
+        for scale in arguments.scales
+        if method != 'fast-dkp' or scale in OnePass.scales
     }
     with arguments.csv.open('w', newline='') as file:
         writer = csv.DictWriter(file, [field.name for field in fields(Row)])

@@ -10,6 +10,10 @@ from dkp_plugin.io.weight_files import check_sum, network_weights, read_weights
 FOLDER = Path(__file__).parent / 'weights'
 PACKAGE_WEIGHTS = {  # file and SHA-256, by scale
     'one_pass': {
+        2: (
+            FOLDER / 'one_pass_x2.safetensors',
+            '775b68ea41266ea902b01fd8fff305ce66013635f0fc017db05efa4f76b70e84',
+        ),
         4: (
             FOLDER / 'one_pass_x4.safetensors',
             'aef6e115def2da0ba97362954b92f7960aa7e4411058b1e0e4b5625eb3fcb536',

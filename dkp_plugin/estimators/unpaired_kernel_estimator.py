@@ -24,7 +24,7 @@ class UnpairedKernel(KernelEstimator):
 
     paper = 'Dong et al., IJCV 2023'
     kernel_families = ('gaussian',)
-    scales = tuple(sorted({scale for files in PACKAGE_WEIGHTS.values() for scale in files}))
+    scales = tuple(PACKAGE_WEIGHTS['unpaired'])  # one_pass has more
     has_weights = True
 
     def __init__(self, pretrained: str = 'auto', denoise: bool = True) -> None:

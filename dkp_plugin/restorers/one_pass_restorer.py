@@ -16,6 +16,7 @@ from dkp_plugin.host.errors import UserError
 from dkp_plugin.physics.degradation import Degradation
 from dkp_plugin.restorers.base import Restorer
 
+MISFIT_SCALE = 4
 SAME_KERNEL = 1e-6  # largest difference between two computations of one kernel
 
 
@@ -38,7 +39,6 @@ class OnePass(Restorer):
     has_weights = True
     scales = tuple(PACKAGE_WEIGHTS['one_pass'])
     auto_tile = 2048  # it needs little memory, and the closed forms lose at the borders of tiles
-    shows_misfit = True
     package_weights = 'one_pass'
 
     def __init__(
@@ -88,6 +88,11 @@ class OnePass(Restorer):
     @property
     def updates_kernel(self) -> bool:
         return self.iteration < self.kernel_iters
+
+    @property
+    def shows_misfit(self) -> bool:
+        """Below x4, the misfit of one-pass results does not tell good ones from bad ones (``docs/limits.md``)."""
+        return self.degradation.scale >= MISFIT_SCALE
 
     def num_kernel_iter(self, num_iter: int) -> int:
         return self.kernel_iters
