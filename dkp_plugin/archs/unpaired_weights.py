@@ -14,6 +14,10 @@ PACKAGE_WEIGHTS = {  # file and SHA-256, by scale
             FOLDER / 'one_pass_x2.safetensors',
             '775b68ea41266ea902b01fd8fff305ce66013635f0fc017db05efa4f76b70e84',
         ),
+        3: (
+            FOLDER / 'one_pass_x3.safetensors',
+            'b1e37137b5156248963eddf141f7e61266f49eeb3ef2ca9615f5a42c784078b3',
+        ),
         4: (
             FOLDER / 'one_pass_x4.safetensors',
             'aef6e115def2da0ba97362954b92f7960aa7e4411058b1e0e4b5625eb3fcb536',
