@@ -26,7 +26,7 @@ PACKAGE_WEIGHTS = {  # file and SHA-256, by scale
     'unpaired': {
         4: (
             FOLDER / 'unpaired_x4.safetensors',
-            'c67c21596c8179f19af1da6a0e7d12ff33d6499dc633154a3c96b86165a9740a',
+            'a720508d15c41b415e48da0f1c6a78db1efa346bfbb73109d34f34ad5f8961f6',
         ),
     },
 }
