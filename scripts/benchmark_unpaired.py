@@ -143,7 +143,7 @@ def describe(parts: dict[str, Part]) -> list[str]:
 
 def restorations(case: Case, weights: str) -> dict[str, Callable[[], object]]:
     """Whole restorations of one image, by name."""
-    make_dkp = partial(EvidenceDKP, pke_weight=0.0, proposal=weights)
+    make_dkp = partial(EvidenceDKP, pke_weight=0.0)
     methods = {
         'one pass': (UnpairedKernel(weights), OnePass(kernel_iters=1)),
         'with DKP': (make_dkp(), OnePass(kernel_iters=SEARCH_STEPS)),

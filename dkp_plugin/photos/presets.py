@@ -70,7 +70,6 @@ class Method:
         families: Supported kernel families, the default first.
         has_family: Whether the estimator has the option ``kernel_family``; otherwise it supports only one family.
         restorer_options: Options of the restorer in addition to the preset, by family.
-        estimator_options: Options of the estimator in addition to ``network_k``, by family.
         fast: Block of the estimator that replaces ``network_k`` in the preset ``fast`` with ``kernel: auto``.
     """
 
@@ -79,7 +78,6 @@ class Method:
     families: tuple[str, ...]
     has_family: bool = False
     restorer_options: dict[str, Options] = field(default_factory=dict)
-    estimator_options: dict[str, Options] = field(default_factory=dict)
     fast: Options | None = None
 
 
@@ -96,18 +94,16 @@ METHODS = {
     'double-dip': Method({'type': 'DoubleDIP', 'lr': 1e-4}, DIP, ('free',)),
     'bsrdm': Method({'type': 'BSRDM'}, DIP, ('gaussian',)),
     'fast-dkp': Method(
-        {'type': 'EvidenceDKP', 'pke_weight': 0.0, 'proposal': 'one_pass'},
+        {'type': 'EvidenceDKP', 'pke_weight': 0.0},
         ONE_PASS,
         ('auto', 'gaussian', 'disc', 'line', 'motion'),
         has_family=True,
-        fast={'type': 'UnpairedKernel', 'pretrained': 'one_pass'},  # one pass of the network
     ),
     'unpaired': Method(
         {'type': 'EvidenceDKP', 'pke_weight': 0.0},
         UNPAIRED,
         ('gaussian', 'disc', 'line', 'motion'),
         has_family=True,
-        estimator_options={'gaussian': {'proposal': 'unpaired'}},  # it has seen no other kernels
         fast={'type': 'UnpairedKernel', 'pretrained': 'unpaired'},  # one pass of the network
     ),
     'kernelgan-zssr': Method({'type': 'KernelGAN', 'num_iter': 3000}, ZSSR, ('free',)),
@@ -147,9 +143,8 @@ def make_options(choices: Choices) -> Options:
         allowed = ', '.join(method.presets)
         raise OptionError(f'preset: {choices.preset} is not possible with {name}; allowed: {allowed}')
     network_k, preset = _kernel_options(name, choices), method.presets[choices.preset]
-    for key in ('pretrained', 'proposal'):  # of the same network
-        if choices.weights is not None and key in network_k:
-            network_k = network_k | {key: choices.weights}
+    if choices.weights is not None and network_k['type'] == 'UnpairedKernel':
+        network_k = network_k | {'pretrained': choices.weights}
     network_g = preset['network_g'] | method.restorer_options.get(network_k.get('kernel_family'), {})
     return {
         'name': name,
@@ -207,5 +202,4 @@ def _kernel_options(name: str, choices: Choices) -> Options:
             f'kernel: {kernel} is not possible with {name}; '
             f'allowed: {", ".join(method.families)}, or a file {" or ".join(KERNEL_SUFFIXES)}'
         )
-    family = {'kernel_family': kernel} if method.has_family else {}
-    return method.network_k | family | method.estimator_options.get(kernel, {})
+    return method.network_k | ({'kernel_family': kernel} if method.has_family else {})

@@ -181,7 +181,7 @@ def test_diff_dkp_lies_there_too_and_is_closer_to_the_truth(rng):
     pixels = from_tensor(degradation.A(truth, kernel)[..., 8:72, 80:144], np.dtype('uint8'))
     truth = truth[0, 0, 16:144, 160:288].numpy() * 255
     enlarged = F.interpolate(to_tensor(pixels), scale_factor=2, mode='bicubic')[0, 0].numpy() * 255
-    result = dkp_plugin.restore(pixels, scale=2, preset='fast').image[..., 0].astype(float)
+    result = dkp_plugin.restore(pixels, scale=2, method='diff-dkp', preset='fast').image[..., 0].astype(float)
     shift, _, _ = phase_cross_correlation(enlarged, result, upsample_factor=50)
     assert np.abs(shift).max() < 0.15
     errors = [np.square(image - truth).mean() for image in (result, enlarged)]
@@ -191,7 +191,8 @@ def test_diff_dkp_lies_there_too_and_is_closer_to_the_truth(rng):
 @pytest.mark.usefixtures('with_tiny_prior')
 def test_the_seed_decides():
     first, again, other = (
-        dkp_plugin.restore(small_photo(16), 2, preset='fast', strength=1, seed=seed).image for seed in (0, 0, 1)
+        dkp_plugin.restore(small_photo(16), 2, 'diff-dkp', preset='fast', strength=1, seed=seed).image
+        for seed in (0, 0, 1)
     )
     np.testing.assert_array_equal(first, again)
     assert (first != other).any()
