@@ -51,7 +51,7 @@ def test_it_beats_bicubic_enlargement_of_a_noisy_photograph(pair, preset, sigma)
 
 
 def test_its_weights_are_for_one_scale(pair):
-    with pytest.raises(UserError, match='unpaired: the package has no weights for scale 2; allowed: 4') as error:
+    with pytest.raises(UserError, match='scale: 2 is not possible with Unpaired; allowed: 4') as error:
         dkp_plugin.restore(pair[1], scale=2, method='unpaired')
     assert '\n' not in str(error.value)
 
