@@ -7,7 +7,6 @@ import argparse
 import resource
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import partial
 
 import torch
 import torch.nn.functional as F
@@ -143,11 +142,10 @@ def describe(parts: dict[str, Part]) -> list[str]:
 
 def restorations(case: Case, weights: str) -> dict[str, Callable[[], object]]:
     """Whole restorations of one image, by name."""
-    make_dkp = partial(EvidenceDKP, pke_weight=0.0)
     methods = {
         'one pass': (UnpairedKernel(weights), OnePass(kernel_iters=1)),
-        'with DKP': (make_dkp(), OnePass(kernel_iters=SEARCH_STEPS)),
-        'with DKP, ensemble': (make_dkp(), OnePass(kernel_iters=SEARCH_STEPS, ensemble=8)),
+        'with DKP': (EvidenceDKP(pke_weight=0.0), OnePass(kernel_iters=SEARCH_STEPS)),
+        'with DKP, ensemble': (EvidenceDKP(pke_weight=0.0), OnePass(kernel_iters=SEARCH_STEPS, ensemble=8)),
         'Diff-DKP': (EvidenceDKP(), Diffusion(precision='float32')),
     }
     for _, restorer in methods.values():
