@@ -14,7 +14,7 @@ from benchmark_diffusion import median_seconds
 from torch import Tensor
 from torch.utils.flop_counter import FlopCounterMode
 
-from dkp_plugin.archs.self_ensemble import finish_ensemble
+from dkp_plugin.archs.unfolded_weights import load_unfolded
 from dkp_plugin.archs.unpaired_arch import UnpairedSR
 from dkp_plugin.archs.unpaired_weights import load_unpaired
 from dkp_plugin.engine.alternation import alternate
@@ -25,6 +25,7 @@ from dkp_plugin.physics.degradation import Degradation
 from dkp_plugin.physics.kernel_families import build_family
 from dkp_plugin.restorers.diffusion_restorer import Diffusion
 from dkp_plugin.restorers.one_pass_restorer import OnePass
+from dkp_plugin.restorers.unfolded_restorer import Unfolded
 
 SEARCH_STEPS = 4  # of the estimator; the default of ``OnePass``
 
@@ -64,13 +65,14 @@ class Part:
 
 def network_parts(net: UnpairedSR, case: Case, dtype: torch.dtype) -> dict[str, Callable[[], object]]:
     """The parts of the network as functions."""
+    unfolded = load_unfolded(None).to(case.lq.device)
     with torch.no_grad():
         look = net.look(case.lq, dtype)
     return {
         'S, intermediate image': lambda: net.intermediate(case.lq, dtype),
         'N, kernel': lambda: net.estimate_kernel(case.lq, dtype),
         'R, refinement': lambda: net.finish(look, case.kernel),
-        'R, eight orientations': lambda: finish_ensemble(net, look, case.kernel),
+        'unfolded': lambda: unfolded(case.lq, case.kernel, case.degradation, None, dtype),
     }
 
 
@@ -142,22 +144,33 @@ def describe(parts: dict[str, Part]) -> list[str]:
 
 def restorations(case: Case, weights: str) -> dict[str, Callable[[], object]]:
     """Whole restorations of one image, by name."""
+    search = EvidenceDKP(pke_weight=0.0, proposal=weights)
+    search.check(case.degradation)
     methods = {
         'one pass': (UnpairedKernel(weights), OnePass(kernel_iters=1)),
-        'with DKP': (EvidenceDKP(pke_weight=0.0), OnePass(kernel_iters=SEARCH_STEPS)),
-        'with DKP, ensemble': (EvidenceDKP(pke_weight=0.0), OnePass(kernel_iters=SEARCH_STEPS, ensemble=8)),
+        'with DKP': (search, OnePass(kernel_iters=SEARCH_STEPS)),
+        'with DKP, unfolded': (
+            search,
+            OnePass(kernel_iters=SEARCH_STEPS, stage='intermediate'),
+            Unfolded(precision='float32'),
+        ),
         'Diff-DKP': (EvidenceDKP(), Diffusion(precision='float32')),
     }
-    for _, restorer in methods.values():
+    for _, restorer, *last in methods.values():
         if isinstance(restorer, OnePass):
             restorer.load(weights)
+        for final in last:
+            final.load(None)
 
-    def restore(estimator: torch.nn.Module, restorer: torch.nn.Module) -> None:
+    def restore(estimator: torch.nn.Module, restorer: torch.nn.Module, last: torch.nn.Module | None = None) -> None:
         generator = image_generator(0, 'benchmark')
         estimator, restorer = estimator.to(case.lq.device), restorer.to(case.lq.device)
         alternate(estimator, restorer, case.lq[:1], case.degradation, generator, restorer.num_iter)
+        if last is not None:
+            last.reset(case.lq[:1], case.degradation, generator)
+            last.step(estimator().detach())
 
-    return {name: lambda pair=pair: restore(*pair) for name, pair in methods.items()}
+    return {name: lambda parts=parts: restore(*parts) for name, parts in methods.items()}
 
 
 def main() -> None:

@@ -15,11 +15,12 @@ from torch import Tensor
 
 from dkp_plugin.archs.compact_prior_arch import CompactPrior
 from dkp_plugin.archs.priors import COMPACT_WEIGHTS
+from dkp_plugin.archs.unfolded_weights import UNFOLDED_WEIGHTS, build_unfolded
 from dkp_plugin.archs.unpaired_arch import UnpairedSR
 from dkp_plugin.archs.unpaired_weights import PACKAGE_WEIGHTS
 from dkp_plugin.io.weight_files import read_weights, write_safetensors
 
-FILES = {'compact': COMPACT_WEIGHTS} | {
+FILES = {'compact': COMPACT_WEIGHTS, 'unfolded': UNFOLDED_WEIGHTS} | {
     f'{name}_x{scale}': path for name, files in PACKAGE_WEIGHTS.items() for scale, (path, _) in files.items()
 }
 
@@ -29,6 +30,9 @@ def check_weights(name: str, weights: Mapping[str, Tensor]) -> str:
     if name == 'compact':
         CompactPrior().load_state_dict(weights)
         return 'CompactPrior'
+    if name == 'unfolded':
+        build_unfolded(weights)
+        return 'UnfoldedPrior'
     UnpairedSR.from_weights(weights)
     return 'UnpairedSR'
 

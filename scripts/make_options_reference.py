@@ -28,7 +28,7 @@ from dkp_plugin.estimators.base import KernelEstimator
 from dkp_plugin.evaluation import checks
 from dkp_plugin.evaluation.comparison.suites import SuiteEntry
 from dkp_plugin.host import schema
-from dkp_plugin.models import dasr_model, photo_sr_model, unpaired_options
+from dkp_plugin.models import dasr_model, photo_sr_model, unfolded_model, unpaired_options
 from dkp_plugin.restorers.base import Restorer
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -48,6 +48,21 @@ and the allowed values. `~` is YAML for none. Training keys that are not listed 
 """
 
 BASICSR = "BasicSR's."
+PHOTO_TRAIN = {
+    'families': 'Shares of the kernel families: `gaussian`, `disc`, `line`, `motion`.',
+    'perturbation': "Largest error, as a share of each parameter's range, of half of the kernels.",
+    'clean_share': 'Of the crops that are rounded only; of the others a third each has noise, is a JPEG, is both.',
+    'noise_range': 'Standard deviations of the noise, out of 255.',
+    'quality_range': 'Qualities of the JPEGs.',
+    'precision': 'Of the hidden layers; `auto`: bf16 where the hardware has it.',
+    'max_grad_norm': 'Longest gradient.',
+    'ema_decay': 'Of the averaged weights.',
+    'optim_g': BASICSR,
+    'scheduler': BASICSR,
+    'total_iter': BASICSR,
+    'warmup_iter': BASICSR,
+    'pixel_opt': 'Loss `l_pix`, of the result.',
+}
 # Descriptions of keys that have none in the code that checks them.
 WORDS = {
     'the top level': {
@@ -190,24 +205,20 @@ WORDS = {
         'aux_opt': 'Loss `l_aux`.',
         'data_opt': 'Loss `l_data`.',
     },
-    'PhotoSRModel: train': {
-        'families': 'Shares of the kernel families: `gaussian`, `disc`, `line`, `motion`.',
+    'PhotoSRModel: train': PHOTO_TRAIN
+    | {
         'perturbation': "Largest error, as a share of each parameter's range, of half of the kernels that R gets.",
         'own_share': "Of the pairs that R restores with N's kernel.",
-        'clean_share': 'Of the crops that are rounded only; of the others a third each has noise, is a JPEG, is both.',
-        'noise_range': 'Standard deviations of the noise, out of 255.',
-        'quality_range': 'Qualities of the JPEGs.',
+        'mirror_share': 'Of the iterations whose LR crops have a mirrored border, as photographs have it.',
         'parts': 'Of the network that are trained; the weight head of N belongs to R.',
-        'precision': 'Of the hidden layers; `auto`: bf16 where the hardware has it.',
         'max_grad_norm': 'Longest gradient of each of S, N and R.',
-        'ema_decay': 'Of the averaged weights.',
-        'optim_g': BASICSR,
-        'scheduler': BASICSR,
-        'total_iter': BASICSR,
-        'warmup_iter': BASICSR,
-        'pixel_opt': 'Loss `l_pix`, of the result.',
         'intermediate_opt': 'Loss `l_intermediate`, of the image of S.',
         'kernel_opt': 'Loss `l_kernel`, of N: `KernelCrossEntropyLoss`.',
+    },
+    'UnfoldedModel: train': PHOTO_TRAIN
+    | {
+        'scales': 'Each iteration draws one; a scale that stands there twice is drawn twice as often.',
+        'schedule_lr': 'Learning rate of the schedule, a few numbers for each scale.',
     },
     'UnpairedSRModel: train: bank': {
         'start_iter': 'First iteration that uses the kernels of the LR images.',
@@ -415,11 +426,12 @@ def training_sections() -> Iterator[str]:
         'UnpairedSRModel: train': unpaired_options.UnpairedTrain,
         'UnpairedSRModel: train: bank': unpaired_options.BankOptions,
         'PhotoSRModel: train': photo_sr_model.PhotoSRTrain,
+        'UnfoldedModel: train': unfolded_model.UnfoldedTrain,
         'DASRModel: train': dasr_model.DASRTrain,
     }
     for title, block in blocks.items():
         yield f'### {title}\n\n{table(block_rows(title, block))}'
-    for name in ('CompactPrior', 'KernelFlow', 'MomentumContrast', 'UnpairedSR'):
+    for name in ('CompactPrior', 'KernelFlow', 'MomentumContrast', 'UnfoldedPrior', 'UnpairedSR'):
         yield network_section(name, schema.ARCH_REGISTRY.get(name))
 
 

@@ -89,7 +89,9 @@ class CompactPrior(ImagePrior):
         """Weight of the squared error, of the shape of ``sigma``; every noise level starts with a loss of 1."""
         return (sigma.square() + self.data_std**2) / (sigma * self.data_std).square()
 
-    def forward(self, x: Tensor, sigma: Tensor, dtype: torch.dtype = torch.float32) -> Tensor:
+    def forward(
+        self, x: Tensor, sigma: Tensor, dtype: torch.dtype = torch.float32, condition: Tensor | float = 0.0
+    ) -> Tensor:
         """Denoise.
 
         Args:
@@ -97,6 +99,7 @@ class CompactPrior(ImagePrior):
                 ``stride`` are padded by reflection and cropped afterwards.
             sigma: Standard deviation of the noise of each image, (B,).
             dtype: Data type of the hidden layers.
+            condition: What else is known, added to the embedding of the noise level, (B, num_emb).
 
         Returns:
             Denoised images (B, 3, H, W), float32, not clipped to [0, 1].
@@ -104,7 +107,9 @@ class CompactPrior(ImagePrior):
         sigma = sigma.view(-1, 1, 1, 1)
         variance = sigma.square() + self.data_std**2
         centred = x - self.data_mean
-        residual = self._unet(centred * variance.rsqrt(), sigma, dtype)
+        angles = sigma.view(-1, 1).log() * self.frequencies
+        emb = self.embed(torch.cat([angles.sin(), angles.cos()], dim=1)) + condition
+        residual = self._unet(centred * variance.rsqrt(), emb, dtype)
         skip, out = self.data_std**2 / variance, sigma * self.data_std * variance.rsqrt()
         return self.data_mean + skip * centred + out * residual
 
@@ -114,11 +119,9 @@ class CompactPrior(ImagePrior):
         """:meth:`forward` under the interface of all priors; ``label`` is unused, since this prior has no classes."""
         return self(x, sigma, dtype)
 
-    def _unet(self, x: Tensor, sigma: Tensor, dtype: torch.dtype) -> Tensor:
+    def _unet(self, x: Tensor, emb: Tensor, dtype: torch.dtype) -> Tensor:
         height, width = x.shape[-2:]
         x = F.pad(x, (0, -width % self.stride, 0, -height % self.stride), mode='reflect')
-        angles = sigma.view(-1, 1).log() * self.frequencies
-        emb = self.embed(torch.cat([angles.sin(), angles.cos()], dim=1))
         x = F.pixel_unshuffle(x.to(dtype, memory_format=torch.channels_last), 2)
         x = self.first(x.contiguous(memory_format=torch.channels_last))
         skips = []

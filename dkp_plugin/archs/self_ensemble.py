@@ -1,4 +1,6 @@
-"""The self-ensemble of a one-pass network: the mean over the symmetries of the square (Timofte et al., CVPR 2016)."""
+"""The self-ensemble of a network: the mean over the symmetries of the square (Timofte et al., CVPR 2016)."""
+
+from collections.abc import Callable
 
 from torch import Tensor
 
@@ -38,9 +40,39 @@ def finish_ensemble(net: UnpairedSR, look: Look, kernel: Tensor | None, num: int
     return Restored(net.kernel_outside(inside.kernel) if kernel is None else kernel, *map(net.image_outside, means))
 
 
+def restore_ensemble(
+    restore: Callable[[Tensor, Tensor, NoiseModel | None], Tensor],
+    lq: Tensor,
+    kernel: Tensor,
+    noise: NoiseModel | None,
+    scale: int,
+    num: int = NUM_SYMMETRIES,
+) -> Tensor:
+    """Restore an LR image turned and mirrored, turn the images back and average them.
+
+    Args:
+        restore: Maps LR images, kernels and noise to HR images, in the convention ``aligned``.
+        lq: LR images, (B, C, h, w).
+        kernel: (B or 1, 1, K, K) in the convention ``aligned``.
+        noise: Of the LR images; None: none.
+        scale: s.
+        num: Number of orientations, 1 to 8; the first is the image as it is.
+
+    Returns:
+        (B, C, s h, s w).
+    """
+    mean = restore(lq, kernel, noise) / num
+    for index in range(1, num):
+        turned = transform(lq, index), transform_kernel(kernel, index, scale), _turn_noise(noise, index)
+        mean = mean + transform_back(restore(*turned), index) / num
+    return mean
+
+
 def _turn(net: UnpairedSR, look: Look, index: int) -> Look:
     """The look of the transformed LR image."""
-    noise = look.noise
-    if noise is not None and index % 2:  # spectra are even in each direction, so only turns change them
-        noise = NoiseModel(noise.levels, noise.spectrum.mT)
-    return net.look(transform(look.lq, index), look.features.dtype, noise)
+    return net.look(transform(look.lq, index), look.features.dtype, _turn_noise(look.noise, index))
+
+
+def _turn_noise(noise: NoiseModel | None, index: int) -> NoiseModel | None:
+    """The noise of the transformed LR image; spectra are even in each direction, so only turns change them."""
+    return noise if noise is None or index % 2 == 0 else NoiseModel(noise.levels, noise.spectrum.mT)

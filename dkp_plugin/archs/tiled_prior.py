@@ -1,5 +1,7 @@
 """Denoise images of any size in overlapping tiles that are blended at every step."""
 
+from collections.abc import Callable
+
 import torch
 from torch import Tensor
 
@@ -30,10 +32,33 @@ def blending_window(length: int) -> Tensor:
     return torch.hann_window(length + 2, periodic=False)[1:-1]
 
 
-class TiledPrior(ImagePrior):
-    """Image prior that denoises tile by tile; all tiles are cut from one noisy image and share its noise.
+def map_tiles(function: Callable[[Tensor], Tensor], x: Tensor, tile: int, overlap: int = OVERLAP) -> Tensor:
+    """Apply a function from images to images tile by tile, and blend the results.
 
     It processes one tile at a time, so that the activations need no more memory for larger images.
+
+    Args:
+        function: Maps (B, C, h, w) to the same shape.
+        x: Images, (B, C, H, W).
+        tile: Side of a tile in pixels.
+        overlap: Minimum overlap of neighbouring tiles in pixels.
+
+    Returns:
+        (B, C, H, W).
+    """
+    height, width = (min(side, tile) for side in x.shape[-2:])
+    window = torch.outer(blending_window(height), blending_window(width)).to(x)
+    total, weight = torch.zeros_like(x), x.new_zeros(x.shape[-2:])
+    for top in tile_starts(x.shape[-2], tile, overlap):
+        for left in tile_starts(x.shape[-1], tile, overlap):
+            place = (..., slice(top, top + height), slice(left, left + width))
+            total[place] += window * function(x[place])
+            weight[place] += window
+    return total / weight
+
+
+class TiledPrior(ImagePrior):
+    """Image prior that denoises tile by tile; all tiles are cut from one noisy image and share its noise.
 
     Args:
         net: The image prior.
@@ -49,12 +74,4 @@ class TiledPrior(ImagePrior):
         self, x: Tensor, sigma: Tensor, dtype: torch.dtype = torch.float32, label: Tensor | None = None
     ) -> Tensor:
         """See :meth:`ImagePrior.denoise`."""
-        height, width = (min(side, self.tile) for side in x.shape[-2:])
-        window = torch.outer(blending_window(height), blending_window(width)).to(x)
-        total, weight = torch.zeros_like(x), x.new_zeros(x.shape[-2:])
-        for top in tile_starts(x.shape[-2], self.tile, self.overlap):
-            for left in tile_starts(x.shape[-1], self.tile, self.overlap):
-                place = (..., slice(top, top + height), slice(left, left + width))
-                total[place] += window * self.net.denoise(x[place], sigma, dtype, label)
-                weight[place] += window
-        return total / weight
+        return map_tiles(lambda part: self.net.denoise(part, sigma, dtype, label), x, self.tile, self.overlap)

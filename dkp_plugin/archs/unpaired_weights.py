@@ -12,15 +12,15 @@ PACKAGE_WEIGHTS = {  # file and SHA-256, by scale
     'one_pass': {
         2: (
             FOLDER / 'one_pass_x2.safetensors',
-            '775b68ea41266ea902b01fd8fff305ce66013635f0fc017db05efa4f76b70e84',
+            'e1400924eae37f92643a5c6f91f972a8b4d62fa9c621cf7569d238dde48775d0',
         ),
         3: (
             FOLDER / 'one_pass_x3.safetensors',
-            'b1e37137b5156248963eddf141f7e61266f49eeb3ef2ca9615f5a42c784078b3',
+            'cede6d3001e2990a638386349498bea51bd64e7f9d8a8a3b574c2151a44923c6',
         ),
         4: (
             FOLDER / 'one_pass_x4.safetensors',
-            'aef6e115def2da0ba97362954b92f7960aa7e4411058b1e0e4b5625eb3fcb536',
+            '84f66e83350a2472541ddb774b786d6a56adbbfeca7c7e0a813014c79e5a0fbe',
         ),
     },
     'unpaired': {

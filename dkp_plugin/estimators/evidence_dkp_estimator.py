@@ -17,6 +17,7 @@ from dkp_plugin.estimators.base import KernelEstimator
 from dkp_plugin.estimators.kernel_network import KernelNetwork, warm_up
 from dkp_plugin.estimators.random_kernels import Family, RandomKernelOptions, Sampler, Weighting, kernel_weights
 from dkp_plugin.estimators.residual_descent import descend
+from dkp_plugin.estimators.unpaired_kernel_estimator import UnpairedKernel
 from dkp_plugin.physics.degradation import Degradation
 from dkp_plugin.physics.error_spectrum import power_law
 from dkp_plugin.physics.evidence import FrequencyGrid, negative_log_evidence
@@ -37,8 +38,8 @@ class EvidenceDKP(KernelEstimator):
 
     Each call of :meth:`step` draws random kernels, with a spectrum of the image's error beside each, and weighs them by
     their evidence (RKS). The kernel network then takes ``pke_iters`` steps towards their weighted mean and down the
-    negative log evidence of its own kernel (PKE); without PKE, the mean is the kernel. For an image that is fitted to
-    the LR image (``DIP``) use ``DKP``.
+    negative log evidence of its own kernel (PKE); without PKE, the mean is the kernel. A trained network may propose a
+    kernel, to which the random ones are then drawn. For an image that is fitted to the LR image (``DIP``) use ``DKP``.
 
     Args:
         num_samples: Number L of random kernels.
@@ -65,6 +66,9 @@ class EvidenceDKP(KernelEstimator):
         pke_iters: Steps of the network per call.
         error_exponents: Smallest and largest exponent p of the spectra |f|^-p among which that of the image's error is
             sought. Twice the same number fixes it; 0 is white.
+        proposal: Weights of the network that proposes a kernel: ``unpaired``, ``one_pass`` or a file, as of
+            ``UnpairedKernel``. None: no proposal.
+        proposal_weight: Factor on the mean squared distance to the proposal, which is added to J.
         error_stretch: How much more power these spectra may hold in one direction than across it; see
             :func:`~dkp_plugin.physics.error_spectrum.power_law`. 0: the same in all directions.
 
@@ -98,6 +102,8 @@ class EvidenceDKP(KernelEstimator):
         pke_iters: PositiveInt = 5,
         error_exponents: tuple[float, float] = (0.0, 3.0),
         error_stretch: NonNegativeFloat = 2.0,
+        proposal: str | None = None,
+        proposal_weight: NonNegativeFloat = 3e4,
     ) -> None:
         super().__init__()
         self.rks = RandomKernelOptions(
@@ -117,6 +123,17 @@ class EvidenceDKP(KernelEstimator):
         self.num_layers, self.num_units, self.lr, self.warmup_iters = num_layers, num_units, lr, warmup_iters
         self.pke_weight, self.memory, self.rks_rounds, self.pke_iters = pke_weight, memory, rks_rounds, pke_iters
         self.error_exponents, self.error_stretch = tuple(error_exponents), error_stretch
+        self.proposer = None if proposal is None else UnpairedKernel(proposal)
+        self.proposal_weight = proposal_weight
+
+    def check(self, degradation: Degradation) -> None:
+        """Load the weights that propose a kernel.
+
+        Raises:
+            OptionError: for a file that cannot be used, and for weights of another scale.
+        """
+        if self.proposer is not None:
+            self.proposer.check(degradation)
 
     def reset(self, lq: Tensor, degradation: Degradation, generator: torch.Generator) -> None:
         self.lq, self.degradation, self.iteration = lq, degradation, 0
@@ -127,7 +144,10 @@ class EvidenceDKP(KernelEstimator):
             self._start_network(generator)
         num_kernel_params = self.family.num_params if self.rks.has_rks else 0
         self.random = self.rks.start(num_kernel_params + ERROR_PARAMS, generator, lq.device)
-        self.prior_kernel = self.spread = None
+        self.prior_kernel = self.spread = self.proposed = None
+        if self.proposer is not None:
+            self.proposer.reset(lq, degradation, generator)
+            self.proposed = self.proposer()
 
     def _start_network(self, generator: torch.Generator) -> None:
         size, device = self.degradation.kernel_size, self.lq.device
@@ -140,8 +160,9 @@ class EvidenceDKP(KernelEstimator):
         with torch.no_grad():
             if self.network is not None:
                 return self.network.kernel()
-            if self.prior_kernel is not None:
-                return self.prior_kernel
+            for kernel in (self.prior_kernel, self.proposed):
+                if kernel is not None:
+                    return kernel
             middle = torch.full((1, self.family.num_params), 0.5, device=self.lq.device)
             return self.family.render(middle)
 
@@ -191,7 +212,8 @@ class EvidenceDKP(KernelEstimator):
                 kernels = self.network.kernel().expand(len(samples), -1, -1, -1)
             at_a_time = max(1, EVIDENCE_PIXELS // (x.shape[-2] * x.shape[-1]))
             parts = zip(kernels.split(at_a_time), samples.split(at_a_time), strict=True)
-            return kernels, torch.cat([self._evidence(x, k, self._error_spectra(part)) for k, part in parts])
+            energies = torch.cat([self._evidence(x, k, self._error_spectra(part)) for k, part in parts])
+            return kernels, energies + self._distance(kernels)
 
         with torch.no_grad():
             kernels, energies = self.random.draw(judge)
@@ -208,10 +230,20 @@ class EvidenceDKP(KernelEstimator):
         self.spread = self.spread.lerp(spread, 1 - self.memory)
 
     def _doubtful_spread(self, kernels: Tensor) -> Tensor:
-        """Variance, averaged over pixels, of this round's uniformly drawn kernels under tempered weights, a scalar."""
+        """Variance, averaged over pixels, of this round's uniformly drawn kernels under tempered weights, a scalar.
+
+        The proposal does not count: it would hide how many other kernels explain the image.
+        """
         fresh = slice(self.random.num_fresh)
-        weights = kernel_weights(self.random.energies[fresh], 'softmax', DOUBT_TEMPERATURE).view(-1, 1, 1, 1)
+        evidence = (self.random.energies - self._distance(kernels))[fresh]
+        weights = kernel_weights(evidence, 'softmax', DOUBT_TEMPERATURE).view(-1, 1, 1, 1)
         return (weights * (kernels[fresh] - (weights * kernels[fresh]).sum(0)).square()).sum(0).mean()
+
+    def _distance(self, kernels: Tensor) -> Tensor | float:
+        """What the proposal adds to J of kernels (L, 1, K, K): (L,), or 0 without one."""
+        if self.proposed is None:
+            return 0.0
+        return self.proposal_weight * (kernels - self.proposed).square().mean((1, 2, 3))
 
     def _evidence(self, x: Tensor, kernels: Tensor, spectra: Tensor) -> Tensor:
         """J(k) = mean_f [ |R_k(f)|^2 / S_k(f) + log S_k(f) ] of each kernel, (L,)."""

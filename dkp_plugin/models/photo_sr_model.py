@@ -1,55 +1,40 @@
 """The model that trains the one-pass network on sharp photographs alone, with random kernels of all families."""
 
-import math
 from collections.abc import Mapping
 from dataclasses import replace
-from typing import Annotated, Any, Literal
+from typing import Any, Literal
 
 import torch
 from basicsr.losses import build_loss
 from basicsr.utils.registry import MODEL_REGISTRY
 from pydantic import Field
-from torch import Tensor
+from torch import Tensor, nn
 
-from dkp_plugin.archs.precision import PRECISIONS
 from dkp_plugin.archs.unpaired_arch import GIVEN, OWN, Restored, UnpairedSR
-from dkp_plugin.data.observation import Observation
-from dkp_plugin.estimators.random_kernels import perturb
+from dkp_plugin.engine.borders import crop_border, mirror_border
 from dkp_plugin.host.schema import parse_section
 from dkp_plugin.host.seeds import image_generator
 from dkp_plugin.models.one_pass_training import VARIATIONAL_WEIGHT, OnePassTraining, check_weights, network_block
-from dkp_plugin.models.training_options import Block, Number, TrainBlock, TrainingOptions, ValBlock, check_training
+from dkp_plugin.models.photo_synthesis import PhotoSynthesis, PhotoTrain
+from dkp_plugin.models.training_options import Block, TrainingOptions, ValBlock, check_training
 from dkp_plugin.models.unpaired_options import PARTS, Share
 from dkp_plugin.physics.coding_noise import estimate_coding_noise
 from dkp_plugin.physics.degradation import SCALES, Degradation
 from dkp_plugin.physics.jpeg_coding import JpegCoding
-from dkp_plugin.physics.kernel_families import KernelFamily, build_family
 from dkp_plugin.physics.kernels import default_kernel_size
 
-FAMILIES = 'gaussian', 'disc', 'line', 'motion'
 
+class PhotoSRTrain(PhotoTrain):
+    """Block ``train``.
 
-class PhotoSRTrain(TrainBlock):
-    """Block ``train``; the keys without a word here are BasicSR's.
-
-    ``families``: shares of the kernel families. ``perturbation``: largest step, as a share of each parameter's range,
-    by which half of the kernels that R gets are wrong. ``own_share``: share of the pairs that R restores with the
-    kernel network's kernel. ``clean_share``, ``noise_range``, ``quality_range``: see
-    :class:`~dkp_plugin.data.observation.Observation`. ``parts``: of the network that are trained; the weight head of N
-    belongs to R. ``precision``: of the hidden layers. ``max_grad_norm``: of each of S, N and R.
+    ``own_share``: share of the pairs that R restores with the kernel network's kernel. ``mirror_share``: share of the
+    iterations whose LR crops have a mirrored border, as photographs have it, instead of a periodic one. ``parts``: of
+    the network that are trained; the weight head of N belongs to R. ``max_grad_norm``: of each of S, N and R.
     """
 
-    families: dict[Literal[FAMILIES], Annotated[float, Field(gt=0)]] = Field(min_length=1)
-    perturbation: Share = 0.05
     own_share: Share = 0.15
-    clean_share: Share = 0.5
-    noise_range: tuple[Annotated[float, Field(ge=0)], Annotated[float, Field(ge=0)]] = (0.0, 25.0)
-    quality_range: tuple[Annotated[int, Field(ge=1, le=100)], Annotated[int, Field(ge=1, le=100)]] = (30, 100)
+    mirror_share: Share = 0.0
     parts: list[Literal[PARTS]] = Field(default=list(PARTS), min_length=1)
-    precision: Literal[PRECISIONS] = 'auto'
-    max_grad_norm: Number = math.inf
-    ema_decay: Annotated[float, Field(gt=0, lt=1)]
-    pixel_opt: Block
     intermediate_opt: Block
     kernel_opt: Block
 
@@ -66,27 +51,6 @@ class PhotoSROptions(TrainingOptions):
     scale: Literal[SCALES]
     train: PhotoSRTrain | None = None
     val: PhotoSRVal | None = None
-
-
-def draw_kernels(family: KernelFamily, num: int, step: float, generator: torch.Generator) -> tuple[Tensor, Tensor]:
-    """Draw kernels, and what an estimator might take for them.
-
-    Args:
-        family: A mixture; a wrong kernel is of the same family as the true one.
-        num: Number B of kernels.
-        step: Largest standard deviation of the error, as a share of each parameter's range.
-        generator: CPU generator.
-
-    Returns:
-        Kernels and estimates, (B, 1, K, K) each; half of the estimates are exact, and small errors are more frequent
-        than large ones.
-    """
-    params = family.sample(num, generator)
-    strength, kind = torch.rand(2, num, 1, generator=generator)
-    strength = torch.where(kind < 0.5, 0.0, step * strength.square())
-    moved = perturb(params, strength, generator)
-    moved[:, 0] = params[:, 0]
-    return family.render(params), family.render(moved)
 
 
 @MODEL_REGISTRY.register()
@@ -124,10 +88,7 @@ class PhotoSRModel(OnePassTraining):
         options = self.train_options
         super().init_training_settings()
         self.cri_intermediate, self.cri_kernel = build_loss(options.intermediate_opt), build_loss(options.kernel_opt)
-        self.observe = Observation(options.clean_share, options.noise_range, options.quality_range)
-        degradation = self.degradation
-        sizes = degradation.scale, degradation.kernel_size, degradation.centre
-        self.family = build_family('auto', *sizes, shares=options.families)
+        self.synthesis = PhotoSynthesis(options, self.degradation)
 
     def feed_data(self, data: Mapping[str, Any]) -> None:
         """Take sharp crops, ``gt``, or an image of a set under ``val``."""
@@ -140,14 +101,19 @@ class PhotoSRModel(OnePassTraining):
         """Take one step on the crops that were fed."""
         options, net = self.train_options, self.net_g
         generator = image_generator(self.opt['manual_seed'], self.random_name(current_iter))
-        kernels, estimates = draw_kernels(self.family, len(self.gt), options.perturbation, generator)
-        seen, noise = self.observe(self.degradation.A(self.gt.cpu(), kernels), generator)
-        lq, kernels, estimates = (tensor.to(self.device) for tensor in (seen, kernels, estimates))
-        noise = None if noise is None else noise.to(self.device)
+        lq, noise, kernels, estimates = self.synthesis(self.gt, generator)
+        has_border = options.mirror_share > 0 and torch.rand((), generator=generator) < options.mirror_share
+        margin = self.degradation.reach if has_border else 0
+        lq = mirror_border(crop_border(lq, margin), margin)
+        gt = crop_border(self.gt, self.degradation.scale * margin)
+
+        def loss(criterion: nn.Module, image: Tensor) -> Tensor:
+            return criterion(crop_border(image, self.degradation.scale * margin), gt)
+
         losses = {}
         intermediate, features = net.intermediate_inside(lq, self.dtype, noise)
         if 's' in options.parts:
-            losses['l_intermediate'] = self.cri_intermediate(intermediate, self.gt)
+            losses['l_intermediate'] = loss(self.cri_intermediate, intermediate)
         log_kernel, log_weights = net.estimate_inside(lq, self.dtype, noise)
         if 'n' in options.parts:
             losses['l_kernel'] = self.cri_kernel(log_kernel, net.kernel_inside(kernels))
@@ -157,7 +123,7 @@ class PhotoSRModel(OnePassTraining):
             chosen = torch.where(is_own.view(-1, 1, 1, 1), own, net.kernel_inside(estimates))
             weight = log_weights.gather(1, torch.where(is_own, OWN, GIVEN).unsqueeze(1)).squeeze(1)
             x_bar, x_hat, _ = net.refine_inside(lq, chosen, intermediate.detach(), features.detach(), weight, noise)
-            losses['l_pix'] = self.cri_pix(x_hat, self.gt) + VARIATIONAL_WEIGHT * self.cri_pix(x_bar, self.gt)
+            losses['l_pix'] = loss(self.cri_pix, x_hat) + VARIATIONAL_WEIGHT * loss(self.cri_pix, x_bar)
         self.descend(losses, current_iter)
 
     def restore_for_validation(self, data: Mapping[str, Any], net: UnpairedSR) -> dict[str, Restored]:

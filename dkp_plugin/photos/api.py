@@ -90,7 +90,7 @@ def restore(
         kernel: Kernel family to assume, such as ``gaussian`` or ``motion``, if the method has it; ``auto``: its own; or
             the blur itself: a kernel file, ``.mat`` or ``.npy``, or an array (K, K), K odd, of sum 1.
         noise: Standard deviation of the noise, of 255; ``auto``: estimated, with what a JPEG file's compression adds.
-        preset: ``fast``, ``balanced``, and ``best`` for the methods of one pass or ``paper`` for the others.
+        preset: ``fast``, ``balanced``, and ``best`` for ``fast-dkp`` and ``unpaired`` or ``paper`` for the others.
         device: ``auto``, ``cpu``, ``cuda``, ``cuda:N`` or ``mps``.
         seed: Seed of all random numbers.
         tile: Side of the tiles, in pixels of the result, in which a larger image is restored.

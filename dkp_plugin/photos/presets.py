@@ -1,5 +1,6 @@
 """The choices of ``restore`` and ``dkp-restore`` as options."""
 
+import copy
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
@@ -55,6 +56,12 @@ ONE_PASS: dict[str, Options] = {
     'balanced': {'network_g': {'type': 'OnePass', 'kernel_iters': 4}},
     'best': {'network_g': {'type': 'OnePass', 'kernel_iters': 4, 'ensemble': 8}},
 }
+JUDGE = {'type': 'OnePass', 'kernel_iters': 4, 'stage': 'intermediate'}  # of the kernels alone
+UNFOLDED: dict[str, Options] = {
+    'fast': ONE_PASS['fast'],
+    'balanced': {'network_g': JUDGE, 'restorer': {'final': 'Unfolded'}},
+    'best': {'network_g': JUDGE, 'restorer': {'final': {'type': 'Unfolded', 'ensemble': 8}}},
+}
 UNPAIRED: dict[str, Options] = {
     name: {'network_g': preset['network_g'] | {'type': 'Unpaired'}} for name, preset in ONE_PASS.items()
 }
@@ -70,6 +77,7 @@ class Method:
         families: Supported kernel families, the default first.
         has_family: Whether the estimator has the option ``kernel_family``; otherwise it supports only one family.
         restorer_options: Options of the restorer in addition to the preset, by family.
+        with_weights: Presets with a file of weights, if they differ: the file is of the whole network.
         fast: Block of the estimator that replaces ``network_k`` in the preset ``fast`` with ``kernel: auto``.
     """
 
@@ -78,6 +86,7 @@ class Method:
     families: tuple[str, ...]
     has_family: bool = False
     restorer_options: dict[str, Options] = field(default_factory=dict)
+    with_weights: dict[str, Options] | None = None
     fast: Options | None = None
 
 
@@ -94,10 +103,11 @@ METHODS = {
     'double-dip': Method({'type': 'DoubleDIP', 'lr': 1e-4}, DIP, ('free',)),
     'bsrdm': Method({'type': 'BSRDM'}, DIP, ('gaussian',)),
     'fast-dkp': Method(
-        {'type': 'EvidenceDKP', 'pke_weight': 0.0},
-        ONE_PASS,
+        {'type': 'EvidenceDKP', 'pke_weight': 0.0, 'proposal': 'one_pass'},
+        UNFOLDED,
         ('auto', 'gaussian', 'disc', 'line', 'motion'),
         has_family=True,
+        with_weights=ONE_PASS,
     ),
     'unpaired': Method(
         {'type': 'EvidenceDKP', 'pke_weight': 0.0},
@@ -127,7 +137,7 @@ class Choices(BaseModel):
 
 
 def default_method(scale: int) -> str:
-    """The method for photographs at a scale: one pass of a network where the package has weights for the scale."""
+    """The method for photographs at a scale: fast DKP where the package has weights for the scale."""
     return 'fast-dkp' if scale in OnePass.scales else 'diff-dkp'
 
 
@@ -142,9 +152,11 @@ def make_options(choices: Choices) -> Options:
     if choices.preset not in method.presets:
         allowed = ', '.join(method.presets)
         raise OptionError(f'preset: {choices.preset} is not possible with {name}; allowed: {allowed}')
-    network_k, preset = _kernel_options(name, choices), method.presets[choices.preset]
-    if choices.weights is not None and network_k['type'] == 'UnpairedKernel':
-        network_k = network_k | {'pretrained': choices.weights}
+    presets = method.presets if choices.weights is None else method.with_weights or method.presets
+    network_k, preset = _kernel_options(name, choices), copy.deepcopy(presets[choices.preset])
+    for key in ('pretrained', 'proposal'):  # of the same network
+        if choices.weights is not None and key in network_k:
+            network_k = network_k | {key: choices.weights}
     network_g = preset['network_g'] | method.restorer_options.get(network_k.get('kernel_family'), {})
     return {
         'name': name,

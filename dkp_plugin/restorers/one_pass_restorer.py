@@ -31,7 +31,8 @@ class OnePass(Restorer):
     Args:
         kernel_iters: Steps of the estimator; an estimator that needs but one is not slowed down by more.
         denoise: Let the compact prior denoise the LR image first, for weights that take no noise.
-        stage: What to return in the end: ``intermediate``, the ``variational`` model's image, or the ``result``.
+        stage: What to return in the end: ``intermediate``, where another restorer is the final one, the ``variational``
+            model's image, or the ``result``.
         ensemble: 8: average the results of the image turned and mirrored, which takes eight passes; 1: one pass.
         precision: ``float32``, ``bf16`` for the hidden layers, or ``auto``: bf16 where the hardware has it.
     """
@@ -105,7 +106,7 @@ class OnePass(Restorer):
 
     def step(self, kernel: Tensor) -> dict[str, Tensor]:
         self.iteration += 1
-        if self.iteration == self.num_iter:
+        if self.iteration == self.num_iter and self.stage != 'intermediate':
             with torch.no_grad():
                 known = None if self._is_own(kernel) else kernel
                 restored = finish_ensemble(self.net, self.look, known, self.ensemble)

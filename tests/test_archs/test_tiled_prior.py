@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from dkp_plugin.archs.image_prior import ImagePrior
-from dkp_plugin.archs.tiled_prior import TiledPrior, blending_window, tile_starts
+from dkp_plugin.archs.tiled_prior import TiledPrior, blending_window, map_tiles, tile_starts
 
 
 class Pointwise(ImagePrior):
@@ -44,6 +44,15 @@ def test_a_small_image_is_one_tile(rng):
     net = Pointwise()
     TiledPrior(net, 256).denoise(torch.rand(1, 3, 40, 60, generator=rng), torch.ones(1))
     assert net.sizes == [(40, 60)]
+
+
+def test_a_function_of_positions_is_blended_by_the_windows():
+    """Two tiles of 4 pixels on a row of 6, each mapped to a constant; weights sin^2(pi i / 5) by hand."""
+    values = iter([torch.zeros(1, 1, 1, 4), torch.ones(1, 1, 1, 4)])
+    blended = map_tiles(lambda part: next(values)[..., : part.shape[-2], :], torch.zeros(1, 1, 1, 6), 4, 2)
+    inner, outer = 0.9045085, 0.3454915
+    expected = [0, 0, outer / (inner + outer), inner / (inner + outer), 1, 1]
+    torch.testing.assert_close(blended.flatten(), torch.tensor(expected), rtol=0, atol=1e-6)
 
 
 def test_windows_rise_from_the_ends_to_the_middle():

@@ -23,7 +23,19 @@ ESTIMATORS = (
     'Softmax',
     'UnpairedKernel',
 )
-RESTORERS = ('Bicubic', 'ClosedForm', 'DASR', 'DCLS', 'DIP', 'Diffusion', 'OnePass', 'USRNet', 'Unpaired', 'ZSSR')
+RESTORERS = (
+    'Bicubic',
+    'ClosedForm',
+    'DASR',
+    'DCLS',
+    'DIP',
+    'Diffusion',
+    'OnePass',
+    'USRNet',
+    'Unfolded',
+    'Unpaired',
+    'ZSSR',
+)
 
 
 def test_ours_are_listed():
@@ -35,7 +47,7 @@ def test_ours_are_listed():
         assert set(method.scales) <= set(SCALES)
     assert {method.name for method in methods if method.needs_weights} == {
         *('FKP', 'UnpairedKernel'),
-        *('DASR', 'DCLS', 'Diffusion', 'OnePass', 'USRNet', 'Unpaired'),
+        *('DASR', 'DCLS', 'Diffusion', 'OnePass', 'USRNet', 'Unfolded', 'Unpaired'),
     }
     with pytest.raises(dataclasses.FrozenInstanceError):
         methods[0].name = 'other'

@@ -6,6 +6,7 @@ import torch
 from dkp_plugin.estimators import evidence_dkp_estimator as module
 from dkp_plugin.estimators.dkp_estimator import DKP
 from dkp_plugin.estimators.evidence_dkp_estimator import EvidenceDKP
+from dkp_plugin.host.errors import OptionError
 from dkp_plugin.physics.degradation import Degradation
 from dkp_plugin.physics.error_spectrum import power_law
 from dkp_plugin.physics.evidence import FrequencyGrid, negative_log_evidence
@@ -61,6 +62,69 @@ def test_without_pke_the_kernel_is_the_running_average_of_the_weighted_means(den
         average = mean if average is None else 0.75 * average + 0.25 * mean
         torch.testing.assert_close(estimator().double(), average, rtol=0, atol=1e-6)
         assert losses == {'l_k_evidence': estimator.random.energies.min()}
+
+
+def with_proposal(tiny_unpaired, path, **options):
+    """An estimator with the kernel of a tiny network as a proposal, and that kernel."""
+    torch.save(tiny_unpaired.state_dict(), path)
+    estimator = EvidenceDKP(num_samples=5, pke_weight=0.0, proposal=str(path), **options)
+    estimator.check(DEGRADATION)
+    return estimator
+
+
+def test_a_proposal_adds_its_distance_to_the_evidence(denoised_scene, tiny_unpaired, tmp_path):
+    z, _, lq = denoised_scene
+    estimator = with_proposal(tiny_unpaired, tmp_path / 'net.pth', proposal_weight=7.0)
+    estimator.reset(lq, DEGRADATION, torch.Generator().manual_seed(0))
+    tiny_unpaired.adopt(DEGRADATION)
+    proposed = tiny_unpaired.estimate_kernel(lq)
+    torch.testing.assert_close(estimator(), proposed)  # before the image is looked at
+    estimator.step(z)
+    grid = FrequencyGrid(lq, 2)
+    for sample, energy in zip(estimator.random.samples, estimator.random.energies, strict=True):
+        kernel = estimator.family.render(sample[None, :3])
+        law = power_law(grid.rows, grid.columns, 3 * sample[3:4], 2 * (2 * sample[None, 4:] - 1))
+        evidence = negative_log_evidence(z, lq, kernel, law, DEGRADATION.noise_variance, grid).item()
+        distance = (kernel.double() - proposed.double()).square().mean().item()
+        assert energy.item() == pytest.approx(evidence + 7 * distance, rel=1e-4)
+
+
+def test_a_proposal_does_not_hide_a_doubt(denoised_scene, tiny_unpaired, tmp_path):
+    z, _, lq = denoised_scene
+    expected = []
+    for weight in (0.0, 1e6):
+        estimator = with_proposal(tiny_unpaired, tmp_path / 'net.pth', proposal_weight=weight)
+        estimator.reset(lq, DEGRADATION, torch.Generator().manual_seed(0))
+        estimator.random.draw = lambda judge, r=estimator.random: _judge_as_they_are(r, judge)
+        estimator.step(z)
+        expected.append(estimator.expected_psnr())
+    assert expected[0] == pytest.approx(expected[1], abs=1e-2)
+
+
+def _judge_as_they_are(random, judge):
+    """A round of random kernels that draws none."""
+    kernels, random.energies = judge(random.samples)
+    return kernels, random.energies
+
+
+def test_a_strong_proposal_is_followed(denoised_scene, tiny_unpaired, tmp_path):
+    z, _, lq = denoised_scene
+    errors = []
+    for weight in (0.0, 1e7):
+        estimator = with_proposal(tiny_unpaired, tmp_path / 'net.pth', proposal_weight=weight)
+        estimator.reset(lq, DEGRADATION, torch.Generator().manual_seed(0))
+        proposed = estimator()
+        for _ in range(5):
+            estimator.step(z)
+        errors.append((estimator() - proposed).square().mean().item())
+    assert errors[1] < 0.5 * errors[0]
+
+
+def test_a_proposal_that_cannot_be_used_is_one_line(tmp_path):
+    with pytest.raises(OptionError, match=r'network_k: .*none\.pth: No such file'):
+        EvidenceDKP(proposal=str(tmp_path / 'none.pth')).check(DEGRADATION)
+    with pytest.raises(OptionError, match='network_k: unpaired: the package has no weights for scale 2; allowed: 4'):
+        EvidenceDKP(proposal='unpaired').check(DEGRADATION)
 
 
 def test_one_sample_has_no_spread(denoised_scene):

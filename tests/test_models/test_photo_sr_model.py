@@ -7,9 +7,8 @@ import pytest
 import skimage.data
 import torch
 
+from dkp_plugin.archs.unpaired_arch import UnpairedSR
 from dkp_plugin.io.images import write_image
-from dkp_plugin.models.photo_sr_model import draw_kernels
-from dkp_plugin.physics.kernel_families import build_family
 
 NETWORK = {'num_feat': 4, 'num_block': 1, 'num_block_refine': 1, 'num_feat_kernel': 4, 'num_block_kernel': 1}
 
@@ -131,14 +130,19 @@ def test_validation_with_the_own_and_the_true_kernel(training, run_train, tmp_pa
         assert found and all(10 < float(value) < 40 for value in found)
 
 
-def test_estimates_are_kernels_of_the_same_family(rng):
-    family = build_family('auto', 4, 19, 10.5, shares={'gaussian': 1.0, 'disc': 1.0})
-    kernels, estimates = draw_kernels(family, 1000, 0.05, rng)
-    error = (kernels - estimates).square().mean((1, 2, 3))
-    is_exact = error < 1e-14
-    assert 0.45 < is_exact.float().mean() < 0.65  # some errors are next to nothing
-    wrong = -10 * error[~is_exact].log10()
-    assert 50 < wrong.median() < 85 and wrong.min() > 30
+def test_crops_with_a_mirrored_border_are_seen_as_photographs_are(training, run_train, tmp_path, monkeypatch):
+    """R restores the part within the border; x2 reaches 5 LR pixels: 11 // 4 + 1 + 2."""
+    seen = []
+    estimate = UnpairedSR.estimate_inside
+    monkeypatch.setattr(
+        UnpairedSR, 'estimate_inside', lambda net, lq, *rest: seen.append(lq) or estimate(net, lq, *rest)
+    )
+    training['train'] |= {'mirror_share': 0.5, 'total_iter': 12, 'clean_share': 1.0}
+    training['train']['scheduler']['periods'] = [12]
+    assert run_train(training) == 0
+    is_mirrored = [torch.equal(lq[..., :5], lq[..., 5:10].flip(-1)) and lq.shape[-1] == 24 for lq in seen]
+    assert len(seen) >= 12 and 2 < sum(is_mirrored) < 10
+    assert len(losses_of(tmp_path, 'l_pix')) == len(seen)
 
 
 @pytest.mark.parametrize(

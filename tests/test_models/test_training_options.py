@@ -230,7 +230,9 @@ def test_shipped_files_pass(path, folder):
     options = yaml.safe_load(path.read_text()) | {'num_gpu': 0}
     for dataset in options['datasets'].values():
         roots = {key for key in dataset if key.startswith('dataroot')}
-        dataset |= {key: 'exemplars' if key == 'dataroot_exemplar' else 'photos' for key in roots}
+        dataset |= {key: {'dataroot_exemplar': 'exemplars'}.get(key, 'photos') for key in roots}
+        if dataset.pop('dataroot_kernel', None):  # LR images made of photographs need none
+            dataset |= {'random_kernel': {'seed': 0}, 'dataroot_lq': None}
         dataset |= {'more_roots_gt': ['photos']} if 'more_roots_gt' in dataset else {}
     options['logger']['use_tb_logger'] = False  # tensorboard is an extra
     check_options(complete_options(options, make_train_parser().parse_args(['-opt', 'a.yml']), folder, is_train=True))

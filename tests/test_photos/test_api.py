@@ -26,7 +26,9 @@ from dkp_plugin.physics.kernel_families import build_family
 
 def cheap(scale: int = 2, tile: int | str = 'auto', **blocks) -> PhotoRestorer:
     """A restoration that takes milliseconds."""
-    opt = make_options(Choices(scale=scale)) | {'network_k': {'type': 'FixedKernel', 'source': 'bicubic'}}
+    opt = make_options(Choices(scale=scale, preset='fast')) | {
+        'network_k': {'type': 'FixedKernel', 'source': 'bicubic'}
+    }
     return PhotoRestorer(opt | {'network_g': {'type': 'ClosedForm'}} | blocks, 'cpu', tile)
 
 
@@ -54,7 +56,10 @@ def test_the_example_of_the_documentation_runs(tmp_path, monkeypatch):
 @pytest.fixture
 def cheap_methods(monkeypatch):
     """``dkp_plugin.restore`` with a method that takes milliseconds."""
-    opt = make_options(Choices(scale=2)) | {'network_k': {'type': 'FixedKernel'}, 'network_g': {'type': 'ClosedForm'}}
+    opt = make_options(Choices(scale=2, preset='fast')) | {
+        'network_k': {'type': 'FixedKernel'},
+        'network_g': {'type': 'ClosedForm'},
+    }
     monkeypatch.setattr('dkp_plugin.photos.api.make_options', lambda choices: dict(opt))
 
 
@@ -87,7 +92,9 @@ def test_other_objects_are_refused(cheap_methods, image, message):
 @pytest.mark.parametrize('scale', [1, 2, 4])
 def test_strength_blends_enlargement_and_result(scale):
     pixels = small_photo(24)
-    opt = make_options(Choices(scale=scale)) | {'network_k': {'type': 'FixedKernel', 'source': 'bicubic'}}
+    opt = make_options(Choices(scale=scale, preset='fast')) | {
+        'network_k': {'type': 'FixedKernel', 'source': 'bicubic'}
+    }
     opt |= {'network_g': {'type': 'ClosedForm'}}
     none, half, full = (PhotoRestorer(opt, 'cpu', strength=strength)(pixels).image for strength in (0, 0.5, 1))
     bicubic = np.asarray(Image.fromarray(pixels).resize((24 * scale,) * 2, Image.Resampling.BICUBIC)).astype(int)
@@ -105,7 +112,7 @@ def test_other_strengths_are_refused(cheap_methods, strength):
 
 def test_automatic_strength_is_that_of_the_verdict(monkeypatch):
     pixels = small_photo(24)
-    opt = make_options(Choices(scale=2)) | {'network_k': {'type': 'FixedKernel', 'source': 'bicubic'}}
+    opt = make_options(Choices(scale=2, preset='fast')) | {'network_k': {'type': 'FixedKernel', 'source': 'bicubic'}}
     opt |= {'network_g': {'type': 'ClosedForm'}}
     full, expected = (PhotoRestorer(opt, 'cpu', strength=strength)(pixels) for strength in (1, 0.25))
     automatic = PhotoRestorer(opt, 'cpu', strength='auto')
@@ -119,7 +126,7 @@ def test_automatic_strength_is_that_of_the_verdict(monkeypatch):
 
 def test_strength_leaves_alpha_alone():
     pixels = np.dstack([small_photo(16), np.tile(np.arange(0, 256, 16, np.uint8), (16, 1))])
-    opt = make_options(Choices(scale=2)) | {'network_k': {'type': 'FixedKernel', 'source': 'bicubic'}}
+    opt = make_options(Choices(scale=2, preset='fast')) | {'network_k': {'type': 'FixedKernel', 'source': 'bicubic'}}
     opt |= {'network_g': {'type': 'ClosedForm'}}
     none, full = (PhotoRestorer(opt, 'cpu', strength=strength)(pixels).image for strength in (0, 1))
     np.testing.assert_array_equal(none[..., 3], full[..., 3])
@@ -216,7 +223,9 @@ def test_a_kernel_file_is_taken_for_the_blur(tmp_path, rng):
     family = build_family('gaussian', 2, 11, Degradation(2, 11).centre)
     kernel = family.render(family.sample(1, rng))
     write_kernel(tmp_path / 'k.mat', kernel, 'aligned', 2)
-    opt = make_options(Choices(scale=2, kernel=str(tmp_path / 'k.mat'))) | {'network_g': {'type': 'ClosedForm'}}
+    opt = make_options(Choices(scale=2, preset='fast', kernel=str(tmp_path / 'k.mat'))) | {
+        'network_g': {'type': 'ClosedForm'}
+    }
     result = PhotoRestorer(opt, 'cpu')(small_photo(16))
     np.testing.assert_allclose(result.kernel, kernel[0, 0].double(), atol=1e-7)
     with pytest.raises(KernelError, match=r'missing\.mat'):
@@ -258,7 +267,9 @@ def test_mistakes_are_reported_in_one_line(image, arguments, message):
 def test_tiles_of_a_prior_agree_with_the_whole():
     """The stated bound: beside the seams no more than elsewhere, and on average below one level of 255."""
     pixels = small_photo(88, 4)
-    opt = make_options(Choices(scale=2, noise=0)) | {'network_k': {'type': 'FixedKernel', 'source': 'bicubic'}}
+    opt = make_options(Choices(scale=2, preset='fast', noise=0)) | {
+        'network_k': {'type': 'FixedKernel', 'source': 'bicubic'}
+    }
     opt |= {'network_g': {'type': 'Diffusion', 'num_steps': 3, 'num_final_steps': 2}}
     whole = PhotoRestorer(opt, 'cpu', 1024)(pixels).image.astype(float)
     tiled = PhotoRestorer(opt, 'cpu', 128)(pixels).image.astype(float)
@@ -280,7 +291,7 @@ def test_noise_and_compression_are_accounted_for(rng):
     noisy = pixels + 10 * torch.randn(pixels.shape, generator=rng).numpy()
     found, observer = [], Observer()
     observer.inspected = found.append
-    opt = make_options(Choices(scale=2)) | {'network_g': {'type': 'ClosedForm'}}
+    opt = make_options(Choices(scale=2, preset='fast')) | {'network_g': {'type': 'ClosedForm'}}
     opt |= {'network_k': {'type': 'FixedKernel', 'source': 'bicubic'}}
     result = PhotoRestorer(opt, 'cpu')(noisy.clip(0, 255).round().astype(np.uint8), observer=observer)
     assert result.noise == pytest.approx(10, rel=0.3)

@@ -14,7 +14,10 @@ PIXELS = np.random.default_rng(0).integers(0, 256, (24, 30, 3), dtype=np.uint8)
 
 
 def restore(mask=None, strength=1.0):
-    opt = make_options(Choices(scale=2)) | {'network_k': {'type': 'FixedKernel'}, 'network_g': {'type': 'ClosedForm'}}
+    opt = make_options(Choices(scale=2, preset='fast')) | {
+        'network_k': {'type': 'FixedKernel'},
+        'network_g': {'type': 'ClosedForm'},
+    }
     return PhotoRestorer(opt, 'cpu', strength=strength, mask=mask)(PIXELS).image.astype(int)
 
 

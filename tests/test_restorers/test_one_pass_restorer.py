@@ -54,6 +54,14 @@ def test_each_stage_can_be_the_result(tiny_unpaired, lq, stage):
     torch.testing.assert_close(restorer(), expected, rtol=0, atol=1e-5)
 
 
+def test_the_intermediate_image_takes_no_refinement(tiny_unpaired, lq, monkeypatch):
+    monkeypatch.delattr(UnpairedSR, 'finish_inside')
+    restorer = start(lq, tiny_unpaired, kernel_iters=1, stage='intermediate')
+    for _ in range(2):
+        restorer.step(KERNEL)
+    torch.testing.assert_close(restorer(), tiny_unpaired.intermediate(lq).clamp(0, 1))
+
+
 def test_the_result_is_the_mean_of_the_ensemble(tiny_unpaired, lq):
     restorer = start(lq, tiny_unpaired, kernel_iters=1, ensemble=8)
     torch.testing.assert_close(restorer(), tiny_unpaired.intermediate(lq).clamp(0, 1))

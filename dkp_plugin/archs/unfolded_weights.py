@@ -1,0 +1,49 @@
+"""The weights of the unfolded network: those of the package, or a file of a training."""
+
+from collections.abc import Mapping
+from pathlib import Path
+
+from torch import Tensor
+
+from dkp_plugin.archs.unfolded_arch import UnfoldedPrior
+from dkp_plugin.host.errors import UserError
+from dkp_plugin.io.weight_files import check_sum, network_weights, read_weights
+
+UNFOLDED_WEIGHTS = Path(__file__).parent / 'weights' / 'unfolded.safetensors'
+UNFOLDED_SHA256 = '85b82a81c7bb85b2779033b9a72003674d48eb5847f6b1775c9830df86b52f17'
+
+
+def load_unfolded(path: str | None) -> UnfoldedPrior:
+    """Build the network of a file of weights.
+
+    Args:
+        path: Safetensors, or a checkpoint of BasicSR, of which the averaged weights are taken; None or ``auto``: the
+            weights of the package.
+
+    Returns:
+        The network in evaluation mode, on the CPU, its parameters without gradients.
+
+    Raises:
+        UserError: for a file that is missing, damaged or of another network.
+    """
+    if path in (None, 'auto'):
+        path = UNFOLDED_WEIGHTS
+        check_sum(path, UNFOLDED_SHA256)
+    weights = network_weights(read_weights(Path(path).expanduser())[0])
+    try:
+        net = build_unfolded(weights)
+    except (AttributeError, KeyError, RuntimeError, TypeError) as error:
+        reason = ' '.join(str(error).split())
+        raise UserError(f'{path}: these are not the weights of UnfoldedPrior ({reason[:200]})') from None
+    return net.eval().requires_grad_(False)
+
+
+def build_unfolded(weights: Mapping[str, Tensor]) -> UnfoldedPrior:
+    """Build the network of the size that the weights have, and load them.
+
+    Raises:
+        AttributeError, KeyError, RuntimeError, TypeError: if these are not the weights of such a network.
+    """
+    net = UnfoldedPrior(len(weights['schedule.gains']), len(weights['changes.first.reduce']))
+    net.load_state_dict(weights)
+    return net

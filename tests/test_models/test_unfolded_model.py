@@ -1,0 +1,118 @@
+"""The unfolded network is trained on photographs alone by BasicSR's pipeline."""
+
+import re
+
+import numpy as np
+import pytest
+import skimage.data
+import torch
+
+from dkp_plugin.archs.unfolded_weights import load_unfolded
+from dkp_plugin.host.errors import UserError
+from dkp_plugin.io.images import write_image
+from dkp_plugin.physics.degradation import SCALES
+
+
+@pytest.fixture
+def training(tmp_path):
+    crop = skimage.data.astronaut()[100:164, 180:252]
+    write_image(tmp_path / 'photos/astronaut.png', np.ascontiguousarray(crop[..., ::-1]))
+    return {
+        'name': 'tiny',
+        'model_type': 'UnfoldedModel',
+        'scale': 2,
+        'num_gpu': 0,
+        'manual_seed': 0,
+        'datasets': {
+            'train': {
+                'name': 'photos',
+                'type': 'PhotoCropDataset',
+                'dataroot_gt': str(tmp_path / 'photos'),
+                'gt_size': 48,
+                'num_worker_per_gpu': 0,
+                'batch_size_per_gpu': 1,
+                'dataset_enlarge_ratio': 16,
+            },
+            'val': {
+                'name': 'made',
+                'type': 'BlindSRDataset',
+                'dataroot_gt': str(tmp_path / 'photos'),
+                'random_kernel': {'seed': 1},
+            },
+        },
+        'network_g': {'type': 'UnfoldedPrior', 'num_step': 1, 'rank': 2},
+        'path': {'pretrain_network_g': None, 'resume_state': None},
+        'train': {
+            'scales': [2, 4],
+            'families': {'gaussian': 1.0},
+            'clean_share': 0.5,
+            'precision': 'float32',
+            'ema_decay': 0.5,
+            'max_grad_norm': 1.0,
+            'optim_g': {'type': 'Adam', 'lr': 1e-3},
+            'scheduler': {'type': 'CosineAnnealingRestartLR', 'periods': [6], 'eta_min': 0},
+            'total_iter': 6,
+            'warmup_iter': -1,
+            'pixel_opt': {'type': 'L1Loss', 'loss_weight': 1.0},
+        },
+        'val': {
+            'val_freq': 6,
+            'save_img': False,
+            'metrics': {'psnr': {'type': 'calculate_psnr', 'crop_border': 2, 'test_y_channel': True}},
+        },
+        'logger': {'print_freq': 1, 'save_checkpoint_freq': 3, 'use_tb_logger': False},
+    }
+
+
+def weights_of(folder, at='latest'):
+    return torch.load(folder / f'experiments/tiny/models/net_g_{at}.pth', weights_only=True)['params']
+
+
+def test_a_training_restores_loads_and_validates(training, run_train, tmp_path):
+    assert run_train(training) == 0
+    log = next((tmp_path / 'experiments/tiny').glob('train_*.log')).read_text()
+    assert len(re.findall(r'l_pix: \S+ l_steps: \S+', log)) == 6
+    assert all(15 < float(psnr) < 45 for psnr in re.findall(r'# psnr: ([0-9.]+)', log))
+    weights = weights_of(tmp_path)
+    assert all(change.abs().max() > 0 for name, change in weights.items() if name.endswith('expand'))
+    moved = (weights['schedule.weights'] != -6).any(1)  # of the scales that were drawn
+    assert [scale for scale, has_moved in zip(SCALES, moved, strict=True) if has_moved] == [2, 4]
+    net = load_unfolded(str(tmp_path / 'experiments/tiny/models/net_g_latest.pth'))
+    assert len(net.schedule['gains']) == 1 and net.changes['first'].reduce.shape == (2, 12 * 9)
+
+
+def test_a_resumed_training_ends_with_the_same_weights(training, run_train, tmp_path):
+    rows = torch.linspace(-1, 1, 48)
+    rings = (torch.hypot(rows.unsqueeze(1), rows) * 255).clamp(0, 255).byte()  # the same however it is turned
+    write_image(tmp_path / 'photos/astronaut.png', rings.numpy())
+    assert run_train(training) == 0
+    expected = weights_of(tmp_path)
+    for path in (tmp_path / 'experiments/tiny').rglob('*latest.pth'):
+        path.unlink()
+    training['path']['resume_state'] = str(tmp_path / 'experiments/tiny/training_states/3.state')
+    assert run_train(training) == 0
+    assert all(torch.equal(expected[name], weight) for name, weight in weights_of(tmp_path).items())
+
+
+@pytest.mark.parametrize(
+    ('block', 'change', 'message'),
+    [
+        ('train', {'scales': [5]}, 'scales'),
+        ('train', {'scales': []}, 'scales'),
+        ('train', {'own_share': 0.1}, 'own_share'),
+        ('network_g', {'ranks': 2}, 'ranks'),
+        ('val', {'dataroot_lq': 'photos', 'random_kernel': None}, 'dataroot_kernel: missing'),
+    ],
+)
+def test_mistakes_are_one_line(training, run_train, capsys, tmp_path, block, change, message):
+    place = training['datasets']['val'] if 'random_kernel' in change else training[block]
+    place |= {key: str(tmp_path / value) if key == 'dataroot_lq' else value for key, value in change.items()}
+    assert run_train(training) == 2
+    lines = capsys.readouterr().err.strip().splitlines()
+    assert len(lines) == 1 and message in lines[0]
+
+
+def test_weights_of_another_network_are_refused(tmp_path):
+    torch.save({'params': {'schedule.gains': torch.zeros(3, 3)}}, tmp_path / 'net.pth')
+    with pytest.raises(UserError, match=r'net\.pth: these are not the weights of UnfoldedPrior'):
+        load_unfolded(str(tmp_path / 'net.pth'))
