@@ -6,6 +6,7 @@ import pytest
 import torch
 from basicsr.utils.registry import ARCH_REGISTRY
 
+from dkp_plugin.archs.unfolded_arch import UnfoldedPrior
 from dkp_plugin.archs.unpaired_arch import UnpairedSR
 from dkp_plugin.engine.observer import Observer
 from dkp_plugin.engine.restoration import Restoration
@@ -22,6 +23,7 @@ TINY = {
     'EvidenceDKP': {'num_samples': 8, 'num_units': 20, 'warmup_iters': 5},
     'KernelGAN': {'num_iter': 2, 'num_feat': 4, 'crop_size': 27},
     'OnePass': {'kernel_iters': 2, 'ensemble': 8},
+    'Unfolded': {'ensemble': 8, 'precision': 'float32'},
     'Unpaired': {'kernel_iters': 2},
     'ZSSR': {'num_steps': 3, 'num_feat': 4, 'num_hidden': 2},
 }
@@ -47,6 +49,7 @@ def run(tiny_prior, tiny_unpaired, tmp_path):
     torch.manual_seed(0)
     usrnet = USRNetwork(2, (2, 3, 4, 5), num_blocks=1, num_units=4).eval().requires_grad_(False)
     nets = {'Diffusion': tiny_prior, 'USRNet': usrnet, 'OnePass': tiny_unpaired, 'Unpaired': tiny_unpaired}
+    nets['Unfolded'] = UnfoldedPrior(num_step=1, rank=1).requires_grad_(False)
     torch.save(tiny_unpaired.state_dict(), tmp_path / 'x2.pth')
     options = TINY | {'UnpairedKernel': {'pretrained': str(tmp_path / 'x2.pth')}}
 
@@ -79,6 +82,7 @@ def difference(output: torch.Tensor, reference: torch.Tensor) -> float:
 def test_the_comparison_itself(run):
     assert difference(run('OnePass', 'cpu'), run('OnePass', 'cpu')) == 0
     assert difference(run('OnePass', 'cpu'), run('ClosedForm', 'cpu')) > TOLERANCE
+    assert difference(run('Unfolded', 'cpu'), run('Unfolded', 'cpu')) == 0
 
 
 @pytest.mark.gpu
@@ -88,10 +92,10 @@ def test_a_method_agrees_with_the_cpu(name, run):
 
 
 @pytest.mark.gpu
-@pytest.mark.parametrize('method', ['fast-dkp', 'diff-dkp'])
-def test_an_image_agrees_with_the_cpu(method, photo):
-    """With the weights of the package; bf16 of the diffusion prior, where the GPU has it, included."""
-    options = make_options(Choices(method=method, preset='fast'))
+@pytest.mark.parametrize(('method', 'preset'), [('fast-dkp', 'fast'), ('fast-dkp', 'balanced'), ('diff-dkp', 'fast')])
+def test_an_image_agrees_with_the_cpu(method, preset, photo):
+    """With the weights of the package; bf16 of the compact prior, where the GPU has it, included."""
+    options = make_options(Choices(method=method, preset=preset))
     images = [Restoration(options, device)(photo[..., :32, :40], 'image').x.cpu() for device in ('cpu', 'cuda')]
     assert -10 * (images[0] - images[1]).square().mean().log10() > 35
 

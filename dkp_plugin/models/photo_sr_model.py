@@ -111,7 +111,8 @@ class PhotoSRModel(OnePassTraining):
             return criterion(crop_border(image, self.degradation.scale * margin), gt)
 
         losses = {}
-        intermediate, features = net.intermediate_inside(lq, self.dtype, noise)
+        if options.parts != ['n']:
+            intermediate, features = net.intermediate_inside(lq, self.dtype, noise)
         if 's' in options.parts:
             losses['l_intermediate'] = loss(self.cri_intermediate, intermediate)
         log_kernel, log_weights = net.estimate_inside(lq, self.dtype, noise)

@@ -176,11 +176,14 @@ def make_restorer(arguments: argparse.Namespace, device: torch.device) -> tuple[
 
 def describe(options: Mapping[str, Any], num_images: int, device: torch.device, jobs: int = 1) -> str:
     """The first line of the output: method, device, number of images."""
-    blocks = [options[key] for key in ('network_k', 'network_g')]
-    methods = ' with '.join(
-        ' '.join([block['type'], *(str(block[key]) for key in ('kernel_family', 'source') if key in block)])
-        for block in blocks
-    )
+
+    def name(block: Mapping[str, Any] | str) -> str:
+        block = {'type': block} if isinstance(block, str) else block
+        return ' '.join([block['type'], *(str(block[key]) for key in ('kernel_family', 'source') if key in block)])
+
+    methods = f'{name(options["network_k"])} with {name(options["network_g"])}'
+    if options.get('restorer'):
+        methods += f', then {name(options["restorer"]["final"])}'
     where = f'cpu (threads: {torch.get_num_threads()})' if device.type == 'cpu' else str(device)
     where = where if jobs == 1 else f'{device.type}, in {jobs} processes'
     return f'dkp-restore {__version__}: x{options["scale"]}, {methods}, on {where}; images: {num_images}'

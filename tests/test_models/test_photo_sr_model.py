@@ -77,7 +77,7 @@ def test_all_parts_are_trained(training, run_train, tmp_path, clean_share):
         assert len(losses_of(tmp_path, name)) == 6
 
 
-@pytest.mark.parametrize('parts', [['r'], ['s', 'n']])
+@pytest.mark.parametrize('parts', [['n'], ['r'], ['s', 'n']])
 def test_parts_can_be_trained_alone(training, run_train, tmp_path, parts):
     training['train'] |= {'parts': parts}
     assert run_train(training) == 0

@@ -13,11 +13,14 @@ import pytest
 import skimage.data
 import torch
 
+import dkp_plugin
 from dkp_plugin.engine.confidence import Confidence, Inspection
 from dkp_plugin.engine.restoration import Result
 from dkp_plugin.host.interruption import GRACE
 from dkp_plugin.io.kernel_files import read_kernel
 from dkp_plugin.io.photo_files import read_photo, write_photo
+from dkp_plugin.photos.command import describe
+from dkp_plugin.photos.presets import Choices, make_options
 from dkp_restore import main
 
 CHEAP = """
@@ -308,3 +311,16 @@ def test_a_mask_of_another_size_fails_its_image_in_one_line(photos, options, tmp
     assert (out / 'a.png').exists()
     assert run(photos / 'a.png', '-o', out, '--opt', options, '--mask', tmp_path / 'none.png') == 2
     assert 'none.png: No such file' in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ('choice', 'methods'),
+    [
+        ({}, 'EvidenceDKP auto with OnePass, then Unfolded'),
+        ({'preset': 'best', 'kernel': 'k.npy'}, 'FixedKernel k.npy with OnePass, then Unfolded'),
+        ({'method': 'diff-dkp'}, 'EvidenceDKP gaussian with Diffusion'),
+    ],
+)
+def test_the_first_line_names_the_methods(choice, methods):
+    line = describe(make_options(Choices(**choice)), 3, torch.device('cuda'), 2)
+    assert line == f'dkp-restore {dkp_plugin.__version__}: x4, {methods}, on cuda, in 2 processes; images: 3'
