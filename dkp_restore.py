@@ -44,7 +44,11 @@ def make_parser(prog: str = 'dkp-restore') -> argparse.ArgumentParser:
         '--kernel', metavar='auto|gaussian|disc|line|motion|free|FILE',
         help='family of the blur, or a kernel file; default: auto, by method',
     )  # fmt: skip
-    add('--weights', metavar='FILE', help='trained weights of the method; default: those of the package')
+    add(
+        '--weights',
+        metavar='FILE',
+        help='trained weights of the method, with fast-dkp of the one-pass network; default: those of the package',
+    )
     add('--noise', metavar='auto|SIGMA', help='standard deviation of the noise, of 255; default: auto')
     add('--preset', choices=PRESETS, help='default: balanced; best: fast-dkp, unpaired; paper: others')
     add('--device', default='auto', metavar='auto|cpu|cuda:N|mps', help='default: auto')

@@ -23,7 +23,6 @@ from benchmark_robustness import psnr
 from torch import Tensor
 
 from dkp_plugin.data.synthesis import compress
-from dkp_plugin.engine.borders import crop_border
 from dkp_plugin.engine.restoration import Restoration
 from dkp_plugin.evaluation.kernel_metric import calculate_kernel_psnr
 from dkp_plugin.host.seeds import image_generator
@@ -31,6 +30,7 @@ from dkp_plugin.io.folders import list_folder
 from dkp_plugin.io.formats import IMAGE_SUFFIXES
 from dkp_plugin.io.images import decode_image
 from dkp_plugin.photos.presets import METHODS, Choices, make_options
+from dkp_plugin.physics.borders import crop_border
 from dkp_plugin.physics.degradation import Degradation, round_to_levels
 from dkp_plugin.physics.jpeg_coding import JpegCoding
 from dkp_plugin.physics.kernel_families import build_family

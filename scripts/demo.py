@@ -16,11 +16,11 @@ import skimage.data
 import torch
 from torch import Tensor
 
-from dkp_plugin.engine.borders import crop_border
 from dkp_plugin.evaluation.evaluate import evaluate, metric_data, to_uint8_bgr
 from dkp_plugin.host.seeds import image_generator
 from dkp_plugin.io.images import decode_image, write_image
 from dkp_plugin.io.kernel_files import write_kernel
+from dkp_plugin.physics.borders import crop_border
 from dkp_plugin.physics.degradation import Degradation
 from dkp_plugin.physics.kernel_families import build_family
 from dkp_plugin.physics.kernels import default_kernel_size

@@ -15,7 +15,8 @@ from torch import Tensor
 
 from dkp_plugin.archs.compact_prior_arch import CompactPrior
 from dkp_plugin.archs.priors import COMPACT_WEIGHTS
-from dkp_plugin.archs.unfolded_weights import UNFOLDED_WEIGHTS, build_unfolded
+from dkp_plugin.archs.unfolded_arch import UnfoldedPrior
+from dkp_plugin.archs.unfolded_weights import UNFOLDED_WEIGHTS
 from dkp_plugin.archs.unpaired_arch import UnpairedSR
 from dkp_plugin.archs.unpaired_weights import PACKAGE_WEIGHTS
 from dkp_plugin.io.weight_files import read_weights, write_safetensors
@@ -31,7 +32,7 @@ def check_weights(name: str, weights: Mapping[str, Tensor]) -> str:
         CompactPrior().load_state_dict(weights)
         return 'CompactPrior'
     if name == 'unfolded':
-        build_unfolded(weights)
+        UnfoldedPrior.from_weights(weights)
         return 'UnfoldedPrior'
     UnpairedSR.from_weights(weights)
     return 'UnpairedSR'

@@ -82,7 +82,7 @@ WORDS = {
         'local_kernels': 'Estimate a kernel for every part of about 96x96 LR pixels, for blur that varies over the '
         'image. Parts of low confidence take the kernels of their neighbours, and the results are blended.',
         'tile': 'Side of the tiles for larger images, in HR pixels, at least 128; `auto`: 1024 with '
-        'the diffusion prior, 2048 with one-pass networks, 768 with other restorers that need the whole image.',
+        'the compact prior, 2048 with one-pass networks, 768 with other restorers that need the whole image.',
         'path': 'Weights.',
         'val': 'Outputs and metrics.',
         'custom_imports': 'Your modules to import before the file is checked, see [the tutorial](tutorial.md).',

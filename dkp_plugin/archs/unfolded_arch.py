@@ -6,6 +6,7 @@ the denoiser is the compact prior, which stays as it is and is adapted by matric
 """
 
 import math
+from collections.abc import Mapping
 
 import torch
 from basicsr.utils.registry import ARCH_REGISTRY
@@ -14,12 +15,10 @@ from torch.func import functional_call
 
 from dkp_plugin.archs.priors import load_prior
 from dkp_plugin.archs.tiled_prior import map_tiles
-from dkp_plugin.physics.coding_noise import NoiseModel
+from dkp_plugin.physics.coding_noise import LEVEL_UNIT, NUM_LEVELS, NoiseModel
 from dkp_plugin.physics.degradation import SCALES, Degradation
 from dkp_plugin.physics.error_spectrum import power_law
 
-NUM_LEVELS = 3  # of the noise: white, and the JPEG errors of luma and chroma
-LEVEL_UNIT = 0.05  # standard deviation that counts as 1
 SIGMAS = 0.17, 0.04  # noise levels of the first and the last denoising step, before the training
 EXPONENTS = 1.5, 0.5  # of the first and the last data step, before the training
 
@@ -83,6 +82,20 @@ class UnfoldedPrior(nn.Module):
             }
         )
 
+    @classmethod
+    def from_weights(cls, weights: Mapping[str, Tensor]) -> 'UnfoldedPrior':
+        """Build the network of the size that the weights have, and load them.
+
+        Args:
+            weights: A state dict.
+
+        Raises:
+            AttributeError, KeyError, RuntimeError, TypeError: if these are not the weights of such a network.
+        """
+        net = cls(len(weights['schedule.gains']), len(weights['changes.first.reduce']))
+        net.load_state_dict(weights)
+        return net
+
     def forward(
         self,
         lq: Tensor,
@@ -98,7 +111,7 @@ class UnfoldedPrior(nn.Module):
             lq: LR images, (B, 3, h, w) in [0, 1].
             kernel: (B or 1, 1, K, K), in the convention of ``degradation``.
             degradation: The forward model.
-            noise: Of the LR images; None: none.
+            noise: Of the LR images, on their device; None: none.
             dtype: Of the hidden layers.
             tile: Side, in HR pixels, of the tiles in which D works; None: the whole image.
 
@@ -107,7 +120,7 @@ class UnfoldedPrior(nn.Module):
             (B, 3, s h, s w), not cut to [0, 1].
         """
         row = SCALES.index(degradation.scale)
-        levels = lq.new_zeros(len(lq), NUM_LEVELS) if noise is None else noise.levels.to(lq)
+        levels = lq.new_zeros(len(lq), NUM_LEVELS) if noise is None else noise.levels
         condition, changed = self.condition(levels / LEVEL_UNIT), self._changed_parameters()
         x, images = degradation.enlarge(lq), []
         for step, gains in enumerate(self.schedule['gains']):

@@ -1,9 +1,6 @@
 """The weights of the unfolded network: those of the package, or a file of a training."""
 
-from collections.abc import Mapping
 from pathlib import Path
-
-from torch import Tensor
 
 from dkp_plugin.archs.unfolded_arch import UnfoldedPrior
 from dkp_plugin.host.errors import UserError
@@ -31,19 +28,8 @@ def load_unfolded(path: str | None) -> UnfoldedPrior:
         check_sum(path, UNFOLDED_SHA256)
     weights = network_weights(read_weights(Path(path).expanduser())[0])
     try:
-        net = build_unfolded(weights)
+        net = UnfoldedPrior.from_weights(weights)
     except (AttributeError, KeyError, RuntimeError, TypeError) as error:
         reason = ' '.join(str(error).split())
         raise UserError(f'{path}: these are not the weights of UnfoldedPrior ({reason[:200]})') from None
     return net.eval().requires_grad_(False)
-
-
-def build_unfolded(weights: Mapping[str, Tensor]) -> UnfoldedPrior:
-    """Build the network of the size that the weights have, and load them.
-
-    Raises:
-        AttributeError, KeyError, RuntimeError, TypeError: if these are not the weights of such a network.
-    """
-    net = UnfoldedPrior(len(weights['schedule.gains']), len(weights['changes.first.reduce']))
-    net.load_state_dict(weights)
-    return net

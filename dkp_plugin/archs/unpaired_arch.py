@@ -18,13 +18,11 @@ from torch import Tensor, nn
 
 from dkp_plugin.archs.one_shot import count_modules
 from dkp_plugin.archs.unpaired_parts import CHANNELS, IntermediateNetwork, KernelNetwork, RefinementStage
-from dkp_plugin.physics.coding_noise import NoiseModel
+from dkp_plugin.physics.coding_noise import LEVEL_UNIT, NUM_LEVELS, NoiseModel
 from dkp_plugin.physics.degradation import Degradation
 from dkp_plugin.physics.kernels import convert_convention, crop_kernel, default_kernel_size, from_aligned
 
 GIVEN, OWN = 0, 1  # columns of the weights: for a kernel that is given, and for the kernel network's own
-NUM_LEVELS = 3  # of the noise, each a plane beside the LR image for networks that take noise
-LEVEL_UNIT = 0.05  # standard deviation that such a plane shows as 1
 BICUBIC_REACH = 3  # LR pixels, more than the cubic needs
 
 

@@ -20,7 +20,7 @@ PACKAGE_WEIGHTS = {  # file and SHA-256, by scale
         ),
         4: (
             FOLDER / 'one_pass_x4.safetensors',
-            '84f66e83350a2472541ddb774b786d6a56adbbfeca7c7e0a813014c79e5a0fbe',
+            '8d735e6cfec02856f9d62cbbf1b32b5c7693c1042ddf98d163d1f3b89e0ce003',
         ),
     },
     'unpaired': {

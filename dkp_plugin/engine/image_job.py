@@ -10,7 +10,6 @@ import torch
 from torch import Tensor
 
 from dkp_plugin.engine.alternation import AlternationResult, alternate, try_again
-from dkp_plugin.engine.borders import crop_border, mirror_border
 from dkp_plugin.engine.checkpoints import Checkpoints
 from dkp_plugin.engine.early_stopping import EarlyStopping
 from dkp_plugin.engine.local_kernels import KernelField, blend_regions, find_field
@@ -21,6 +20,7 @@ from dkp_plugin.estimators.base import KernelEstimator
 from dkp_plugin.estimators.fixed_kernel_estimator import FixedKernel
 from dkp_plugin.host.errors import ImageError
 from dkp_plugin.host.seeds import image_generator
+from dkp_plugin.physics.borders import crop_border, mirror_border
 from dkp_plugin.physics.degradation import Degradation
 from dkp_plugin.restorers.base import Restorer, Tiling
 

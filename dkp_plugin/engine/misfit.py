@@ -16,8 +16,8 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from dkp_plugin.archs.lq_denoiser import LqDenoiser
-from dkp_plugin.engine.borders import crop_border
 from dkp_plugin.engine.tiles import most_informative_place, scale_place
+from dkp_plugin.physics.borders import crop_border
 from dkp_plugin.physics.coding_noise import rgb_to_ycc
 from dkp_plugin.physics.degradation import Degradation
 from dkp_plugin.physics.noise import noise_response

@@ -10,7 +10,6 @@ from torch import Tensor
 
 from dkp_plugin.archs.lq_denoiser import LqDenoiser
 from dkp_plugin.engine.alternation import AlternationResult
-from dkp_plugin.engine.borders import crop_border, mirror_border
 from dkp_plugin.engine.checkpoints import Checkpoints
 from dkp_plugin.engine.confidence import BLOCKS_QUALITY, Confidence, Inspection, inspect, judge, white_equivalent
 from dkp_plugin.engine.image_job import ImageJob
@@ -29,6 +28,7 @@ from dkp_plugin.estimators.fixed_kernel_estimator import FixedKernel
 from dkp_plugin.host.devices import choose_device
 from dkp_plugin.host.errors import ImageError, OptionError
 from dkp_plugin.host.schema import parse_section
+from dkp_plugin.physics.borders import crop_border, mirror_border
 from dkp_plugin.physics.coding_noise import estimate_coding_noise
 from dkp_plugin.physics.degradation import Degradation
 from dkp_plugin.physics.jpeg_coding import JpegCoding

@@ -66,11 +66,11 @@ class EvidenceDKP(KernelEstimator):
         pke_iters: Steps of the network per call.
         error_exponents: Smallest and largest exponent p of the spectra |f|^-p among which that of the image's error is
             sought. Twice the same number fixes it; 0 is white.
+        error_stretch: How much more power these spectra may hold in one direction than across it; see
+            :func:`~dkp_plugin.physics.error_spectrum.power_law`. 0: the same in all directions.
         proposal: Weights of the network that proposes a kernel: ``unpaired``, ``one_pass`` or a file, as of
             ``UnpairedKernel``. None: no proposal.
         proposal_weight: Factor on the mean squared distance to the proposal, which is added to J.
-        error_stretch: How much more power these spectra may hold in one direction than across it; see
-            :func:`~dkp_plugin.physics.error_spectrum.power_law`. 0: the same in all directions.
 
     Raises:
         ValueError: for a name that is not allowed, for a range that is wrong or of another family, and for a kernel
@@ -123,6 +123,8 @@ class EvidenceDKP(KernelEstimator):
         self.num_layers, self.num_units, self.lr, self.warmup_iters = num_layers, num_units, lr, warmup_iters
         self.pke_weight, self.memory, self.rks_rounds, self.pke_iters = pke_weight, memory, rks_rounds, pke_iters
         self.error_exponents, self.error_stretch = tuple(error_exponents), error_stretch
+        if proposal is not None and not self.rks.has_rks:
+            raise ValueError(f'proposal: {proposal} needs random kernels; set rks_weight and a kernel_family but free')
         self.proposer = None if proposal is None else UnpairedKernel(proposal)
         self.proposal_weight = proposal_weight
 

@@ -9,6 +9,7 @@ from dkp_plugin.archs.unpaired_arch import UnpairedSR
 from dkp_plugin.archs.unpaired_weights import PACKAGE_WEIGHTS, load_unpaired
 from dkp_plugin.estimators.base import KernelEstimator
 from dkp_plugin.host.errors import OptionError, UserError
+from dkp_plugin.physics.borders import crop_border, mirror_border
 from dkp_plugin.physics.degradation import Degradation
 
 
@@ -51,6 +52,8 @@ class UnpairedKernel(KernelEstimator):
 
     def reset(self, lq: Tensor, degradation: Degradation, generator: torch.Generator) -> None:
         self._adopt(degradation)
+        # Part of an image has an open border; the network knows periodic and mirrored ones.
+        lq = mirror_border(crop_border(lq, degradation.margin), degradation.margin)
         noise = degradation.noise_model(lq)
         if self.denoiser is not None and not self.net.takes_noise:
             lq = self.denoiser(lq, degradation.noise)

@@ -8,10 +8,10 @@ import torch
 from basicsr.utils import get_root_logger
 from torch import Tensor, nn
 
-from dkp_plugin.engine.borders import mirror_border
 from dkp_plugin.estimators.base import KernelEstimator
 from dkp_plugin.host.processes import merge
 from dkp_plugin.host.seeds import image_generator
+from dkp_plugin.physics.borders import mirror_border
 from dkp_plugin.physics.degradation import Degradation
 from dkp_plugin.physics.kernels import normalise
 

@@ -11,13 +11,14 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from dkp_plugin.archs.unpaired_arch import GIVEN, OWN, Restored, UnpairedSR
-from dkp_plugin.engine.borders import crop_border, mirror_border
 from dkp_plugin.host.schema import parse_section
 from dkp_plugin.host.seeds import image_generator
-from dkp_plugin.models.one_pass_training import VARIATIONAL_WEIGHT, OnePassTraining, check_weights, network_block
+from dkp_plugin.models.network_training import check_weights
+from dkp_plugin.models.one_pass_training import VARIATIONAL_WEIGHT, OnePassTraining, network_block
 from dkp_plugin.models.photo_synthesis import PhotoSynthesis, PhotoTrain
 from dkp_plugin.models.training_options import Block, TrainingOptions, ValBlock, check_training
 from dkp_plugin.models.unpaired_options import PARTS, Share
+from dkp_plugin.physics.borders import crop_border, mirror_border
 from dkp_plugin.physics.coding_noise import estimate_coding_noise
 from dkp_plugin.physics.degradation import SCALES, Degradation
 from dkp_plugin.physics.jpeg_coding import JpegCoding
@@ -75,7 +76,7 @@ class PhotoSRModel(OnePassTraining):
         """
         options = check_training(cls.options, opt, {'network_g': UnpairedSR})
         degradation = Degradation(options.scale, default_kernel_size(options.scale))
-        check_weights(network_block(opt['network_g'], degradation), opt['path'])
+        check_weights(UnpairedSR, network_block(opt['network_g'], degradation), opt['path'])
 
     def __init__(self, opt: dict[str, Any]) -> None:
         self.degradation = Degradation(opt['scale'], default_kernel_size(opt['scale']))

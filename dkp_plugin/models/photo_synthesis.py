@@ -25,6 +25,7 @@ class PhotoTrain(TrainBlock):
     ``families``: shares of the kernel families. ``perturbation``: largest step, as a share of each parameter's range,
     by which half of the kernels that the network gets are wrong. ``clean_share``, ``noise_range``, ``quality_range``:
     see :class:`~dkp_plugin.data.observation.Observation`. ``precision``: of the hidden layers.
+    ``max_grad_norm``: of the whole network.
     """
 
     families: dict[Literal[FAMILIES], Annotated[float, Field(gt=0)]] = Field(min_length=1)

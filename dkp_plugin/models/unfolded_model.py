@@ -4,10 +4,8 @@ from collections.abc import Mapping
 from typing import Any, Literal
 
 import torch
-from basicsr.models.sr_model import SRModel
 from basicsr.utils.registry import MODEL_REGISTRY
 from pydantic import Field
-from torch import nn
 from torch.utils.data import DataLoader
 
 from dkp_plugin.archs.precision import compute_dtype
@@ -15,6 +13,7 @@ from dkp_plugin.archs.unfolded_arch import UnfoldedPrior
 from dkp_plugin.host.errors import OptionError
 from dkp_plugin.host.schema import parse_section
 from dkp_plugin.host.seeds import image_generator
+from dkp_plugin.models.network_training import NetworkTraining, check_weights
 from dkp_plugin.models.photo_synthesis import PhotoSynthesis, PhotoTrain
 from dkp_plugin.models.training_options import Block, Number, TrainingOptions, ValBlock, check_training
 from dkp_plugin.physics.degradation import SCALES, Degradation
@@ -49,7 +48,7 @@ class UnfoldedOptions(TrainingOptions):
 
 
 @MODEL_REGISTRY.register()
-class UnfoldedModel(SRModel):
+class UnfoldedModel(NetworkTraining):
     """Trains ``network_g``, an :class:`~dkp_plugin.archs.unfolded_arch.UnfoldedPrior`, on sharp photographs alone.
 
     Every iteration draws a scale, makes LR crops as :class:`~dkp_plugin.models.photo_synthesis.PhotoSynthesis` does,
@@ -63,13 +62,20 @@ class UnfoldedModel(SRModel):
     @classmethod
     def check_options(cls, opt: dict[str, Any]) -> None:
         """Check an option file; see :func:`~dkp_plugin.models.training_options.check_training`."""
-        check_training(cls.options, opt, {'network_g': UnfoldedPrior})
+        options = check_training(cls.options, opt, {'network_g': UnfoldedPrior})
+        check_weights(UnfoldedPrior, opt['network_g'], opt['path'])
         for key, block in opt['datasets'].items():
             if key != 'train' and not (block.get('dataroot_kernel') or block.get('random_kernel')):
-                raise OptionError(f'datasets: {key}: dataroot_kernel: missing; {cls.__name__} needs the true kernels')
+                raise OptionError(
+                    f'datasets: {key}: dataroot_kernel or random_kernel: missing; {cls.__name__} needs the true kernels'
+                )
+        size = opt['datasets'].get('train', {}).get('gt_size')
+        for scale in options.train.scales if options.is_train and size else ():
+            if size % scale:
+                raise OptionError(f'datasets: train: gt_size: {size} is not a multiple of {scale}, one of the scales')
 
     def init_training_settings(self) -> None:
-        self.train_options = options = parse_section(UnfoldedTrain, self.opt['train'], 'train')
+        options = self.train_options = parse_section(UnfoldedTrain, self.opt['train'], 'train')
         super().init_training_settings()
         self.dtype = compute_dtype(options.precision, self.device)
         self.syntheses = [
@@ -78,11 +84,11 @@ class UnfoldedModel(SRModel):
 
     def setup_optimizers(self) -> None:
         block = dict(self.opt['train']['optim_g'])
-        net = self.get_bare_model(self.net_g)
-        schedule = {id(parameter) for parameter in net.schedule.parameters()}
-        weights = [parameter for parameter in net.parameters() if id(parameter) not in schedule]
-        groups = {'params': weights}, {'params': list(net.schedule.parameters()), 'lr': self.train_options.schedule_lr}
-        self.optimizer_g = self.get_optimizer(block.pop('type'), list(groups), **block)
+        schedule = list(self.net_g.schedule.parameters())
+        known = set(map(id, schedule))
+        weights = [parameter for parameter in self.net_g.parameters() if id(parameter) not in known]
+        groups = [{'params': weights}, {'params': schedule, 'lr': self.train_options.schedule_lr}]
+        self.optimizer_g = self.get_optimizer(block.pop('type'), groups, **block)
         self.optimizers.append(self.optimizer_g)
 
     def feed_data(self, data: Mapping[str, Any]) -> None:
@@ -96,18 +102,15 @@ class UnfoldedModel(SRModel):
 
     def optimize_parameters(self, current_iter: int) -> None:
         """Take one step on the crops that were fed."""
-        options = self.train_options
-        generator = image_generator(self.opt['manual_seed'], f'iteration {current_iter}/{self.opt["rank"]}')
+        generator = image_generator(self.opt['manual_seed'], self.random_name(current_iter))
         synthesis = self.syntheses[int(torch.randint(len(self.syntheses), (), generator=generator))]
         lq, noise, _, estimates = synthesis(self.gt, generator)
         *steps, result = self.net_g(lq, estimates, synthesis.degradation, noise, self.dtype)
-        losses = {'l_pix': self.cri_pix(result, self.gt), 'l_steps': sum(self.cri_pix(x, self.gt) for x in steps)}
-        self.optimizer_g.zero_grad()
-        (losses['l_pix'] + STEP_WEIGHT * losses['l_steps']).backward()
-        nn.utils.clip_grad_norm_(self.net_g.parameters(), options.max_grad_norm)
-        self.optimizer_g.step()
-        self.log_dict = self.reduce_loss_dict({name: loss.detach() for name, loss in losses.items()})
-        self.model_ema(decay=min(self.ema_decay, (1 + current_iter) / (10 + current_iter)))
+        losses = {
+            'l_pix': self.cri_pix(result, self.gt),
+            'l_steps': STEP_WEIGHT * sum(self.cri_pix(x, self.gt) for x in steps),
+        }
+        self.descend(losses, current_iter)
 
     def nondist_validation(self, dataloader: DataLoader, *arguments: Any) -> None:
         """Validate with the true kernels of a set, in the set's convention."""
@@ -118,4 +121,5 @@ class UnfoldedModel(SRModel):
         """Restore the image that was fed with its true kernel."""
         degradation = Degradation(self.opt['scale'], self.kernel.shape[-1], self.convention)
         with torch.no_grad():
-            self.output = self.net_g_ema(self.lq, self.kernel, degradation)[-1]
+            net = getattr(self, 'net_g_ema', self.net_g)
+            self.output = net(self.lq, self.kernel, degradation)[-1]

@@ -18,7 +18,8 @@ from dkp_plugin.host.schema import parse_section
 from dkp_plugin.host.seeds import image_generator
 from dkp_plugin.io.kernel_files import write_kernel
 from dkp_plugin.models.kernel_bank import KernelBank, estimate_kernel, turn
-from dkp_plugin.models.one_pass_training import VARIATIONAL_WEIGHT, OnePassTraining, check_weights, network_block
+from dkp_plugin.models.network_training import check_weights
+from dkp_plugin.models.one_pass_training import VARIATIONAL_WEIGHT, OnePassTraining, network_block
 from dkp_plugin.models.training_options import check_training
 from dkp_plugin.models.unpaired_options import (
     UnpairedOptions,
@@ -58,7 +59,7 @@ class UnpairedSRModel(OnePassTraining):
         options = check_training(cls.options, opt, {'network_g': UnpairedSR})
         degradation = options.degradation.build(options.scale)
         build_training_estimator(opt['network_k'], degradation)
-        check_weights(network_block(opt['network_g'], degradation), opt['path'])
+        check_weights(UnpairedSR, network_block(opt['network_g'], degradation), opt['path'])
 
     def __init__(self, opt: dict[str, Any]) -> None:
         degradation = parse_section(ForwardModelOptions, opt.get('degradation') or {}, 'degradation')

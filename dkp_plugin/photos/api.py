@@ -98,7 +98,8 @@ def restore(
             benchmark images.
         max_pixels: Larger files are refused.
         on_progress: Called after each step with the steps done and an upper bound of their number.
-        weights: File of trained weights of the method; None: those of the package.
+        weights: File of trained weights of the method, with ``fast-dkp`` of the one-pass network, which then makes the
+            result; None: those of the package.
         strength: 0 to 1, blends bicubic enlargement (0) and the method's image (1); ``kernel`` and ``confidence`` are
             those of the method. ``auto``: 1, or less for a photograph that breaks the model, as a sharpened one does.
         mask: An image of the photograph's size, or a file of one: white parts are restored, black ones are enlarged

@@ -275,9 +275,10 @@ class _Worker:
     def __init__(self, arguments: argparse.Namespace, restorer: PhotoRestorer, options: dict[str, Any]) -> None:
         self.arguments, self.restorer, self.options = arguments, restorer, options
         self.restoration = restorer.restoration
-        files = (options['network_k'].get('source'), options.get('path', {}).get('pretrain_network_g'))
-        files += ((options.get('restorer') or {}).get('pretrain'), arguments.mask)
-        self.files = [Path(file).expanduser() for file in files if file is not None and os.path.isfile(file)]
+        blocks = (options.get(name) or {} for name in ('network_k', 'network_g', 'restorer', 'path'))
+        files = [value for block in blocks for value in block.values() if isinstance(value, str)]
+        files += [] if arguments.mask is None else [arguments.mask]
+        self.files = [Path(file).expanduser() for file in files if os.path.isfile(file)]
 
     def __call__(self, item: Item, progress: ImageProgress) -> dict[str, Any]:
         """Restore an image, or find it finished, or record why it failed."""

@@ -157,6 +157,9 @@ def make_options(choices: Choices) -> Options:
     for key in ('pretrained', 'proposal'):  # of the same network
         if choices.weights is not None and key in network_k:
             network_k = network_k | {key: choices.weights}
+    final = preset.get('restorer', {}).get('final')
+    if network_k['type'] == 'FixedKernel' and final is not None:  # there is nothing to search
+        preset = {'network_g': {'type': final} if isinstance(final, str) else final}
     network_g = preset['network_g'] | method.restorer_options.get(network_k.get('kernel_family'), {})
     return {
         'name': name,

@@ -28,6 +28,9 @@ UNSEEN_VARIANCE = 0.05  # of chroma at frequencies that its lower resolution doe
 FEW_NONZEROS = 3  # blocks; with fewer the share of zeros says little of a coefficient's scale
 USUAL_SLOPE, SLOPE_TRUST = -1.5, 0.1  # of a coefficient's scale over its frequency, in logarithms
 
+NUM_LEVELS = 3  # of the noise, for networks: white, and the coding errors of luma and chroma
+LEVEL_UNIT = 0.05  # standard deviation that networks see as 1
+
 RGB_TO_YCC = ((0.299, 0.587, 0.114), (-0.168736, -0.331264, 0.5), (0.5, -0.418688, -0.081312))  # ITU-T T.871
 
 

@@ -25,8 +25,8 @@ class OnePass(Restorer):
     """Restores an image by a trained :class:`~dkp_plugin.archs.unpaired_arch.UnpairedSR`.
 
     While the estimator looks for the kernel, the current image is the intermediate one, which knows no kernel; so
-    kernels are judged as in training. The last step takes the kernel and returns the refined image. The weights are
-    those of the package for the scale, or the file of ``path: pretrain_network_g``.
+    kernels are judged as in training. The last step takes the kernel and returns the image that ``stage`` names. The
+    weights are those of the package for the scale, or the file of ``path: pretrain_network_g``.
 
     Args:
         kernel_iters: Steps of the estimator; an estimator that needs but one is not slowed down by more.
@@ -52,6 +52,8 @@ class OnePass(Restorer):
     ) -> None:
         super().__init__()
         check_precision(precision)
+        if (stage, ensemble) == ('intermediate', 8):
+            raise ValueError('ensemble: 8 needs a stage that takes the kernel: variational or result')
         self.kernel_iters, self.num_iter = kernel_iters, kernel_iters + 1
         self.stage, self.ensemble, self.precision = stage, ensemble, precision
         self.denoiser = LqDenoiser() if denoise else None

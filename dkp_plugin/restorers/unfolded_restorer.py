@@ -12,7 +12,7 @@ from dkp_plugin.archs.unfolded_arch import UnfoldedPrior
 from dkp_plugin.archs.unfolded_weights import load_unfolded
 from dkp_plugin.physics.coding_noise import NoiseModel
 from dkp_plugin.physics.degradation import Degradation
-from dkp_plugin.physics.kernels import convert_convention, from_aligned
+from dkp_plugin.physics.kernels import convert_convention, crop_kernel, from_aligned
 from dkp_plugin.restorers.base import Restorer, Tiling
 from dkp_plugin.restorers.one_pass_restorer import MISFIT_SCALE
 
@@ -51,6 +51,7 @@ class Unfolded(Restorer):
 
     @property
     def shows_misfit(self) -> bool:
+        """As :class:`~dkp_plugin.restorers.one_pass_restorer.OnePass`."""
         return self.degradation.scale >= MISFIT_SCALE
 
     def reset(self, lq: Tensor, degradation: Degradation, generator: torch.Generator) -> None:
@@ -65,6 +66,7 @@ class Unfolded(Restorer):
         scale, convention = self.degradation.scale, self.degradation.convention
         noise, dtype = self.degradation.noise_model(self.lq), compute_dtype(self.precision, self.lq.device)
         inside = convert_convention(kernel, scale, convention, 'aligned')[0]
+        inside = crop_kernel(inside, inside.shape[-1] + 2 * (scale - 1))  # so that turns cut nothing off
         aligned = Degradation(scale, inside.shape[-1])
 
         def restore(lq: Tensor, kernel: Tensor, noise: NoiseModel | None) -> Tensor:

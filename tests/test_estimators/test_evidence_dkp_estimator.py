@@ -208,3 +208,9 @@ def test_evidence_with_every_family_depends_on_the_generator_alone(denoised_scen
     assert torch.equal(kernels[0], kernels[1]) and not torch.equal(kernels[0], kernels[2])
     assert kernels[0].shape == (1, 1, 11, 11) and kernels[0].min() >= 0
     assert kernels[0].sum().item() == pytest.approx(1, abs=1e-5)
+
+
+@pytest.mark.parametrize('options', [{'kernel_family': 'free'}, {'rks_weight': 0.0}])
+def test_a_proposal_without_random_kernels_is_refused(options):
+    with pytest.raises(ValueError, match='proposal: one_pass needs random kernels'):
+        EvidenceDKP(proposal='one_pass', **options)

@@ -1,16 +1,21 @@
 """The unfolded network is trained on photographs alone by BasicSR's pipeline."""
 
 import re
+from pathlib import Path
 
 import numpy as np
 import pytest
+import safetensors.torch
 import skimage.data
 import torch
 
+import dkp_plugin
 from dkp_plugin.archs.unfolded_weights import load_unfolded
 from dkp_plugin.host.errors import UserError
 from dkp_plugin.io.images import write_image
 from dkp_plugin.physics.degradation import SCALES
+
+PATHS = 'dataroot_lq', 'pretrain_network_g'
 
 
 @pytest.fixture
@@ -100,16 +105,34 @@ def test_a_resumed_training_ends_with_the_same_weights(training, run_train, tmp_
         ('train', {'scales': [5]}, 'scales'),
         ('train', {'scales': []}, 'scales'),
         ('train', {'own_share': 0.1}, 'own_share'),
+        ('datasets', {'gt_size': 36}, 'gt_size: 36 is not a multiple of 8'),
+        ('path', {'pretrain_network_g': 'net.pth'}, 'not the weights of this network'),
         ('network_g', {'ranks': 2}, 'ranks'),
-        ('val', {'dataroot_lq': 'photos', 'random_kernel': None}, 'dataroot_kernel: missing'),
+        ('val', {'dataroot_lq': 'photos', 'random_kernel': None}, 'dataroot_kernel or random_kernel: missing'),
     ],
 )
 def test_mistakes_are_one_line(training, run_train, capsys, tmp_path, block, change, message):
-    place = training['datasets']['val'] if 'random_kernel' in change else training[block]
-    place |= {key: str(tmp_path / value) if key == 'dataroot_lq' else value for key, value in change.items()}
+    training['train']['scales'] = [2, 8]
+    torch.save({'params': {'schedule.gains': torch.zeros(1, 3)}}, tmp_path / 'net.pth')
+    place = {'val': training['datasets']['val'], 'datasets': training['datasets']['train']}.get(block, training[block])
+    place |= {key: str(tmp_path / value) if key in PATHS else value for key, value in change.items()}
     assert run_train(training) == 2
     lines = capsys.readouterr().err.strip().splitlines()
     assert len(lines) == 1 and message in lines[0]
+
+
+def test_a_training_starts_from_weights_of_the_package_and_can_be_tested(training, run_train, run_test, tmp_path):
+    weights = Path(dkp_plugin.__file__).parent / 'archs/weights/unfolded.safetensors'
+    training |= {'network_g': {'type': 'UnfoldedPrior'}}
+    training['path']['pretrain_network_g'] = str(weights)
+    training['train'] |= {'total_iter': 1, 'optim_g': {'type': 'Adam', 'lr': 1e-9}, 'schedule_lr': 1e-9}
+    training['val']['val_freq'] = 1
+    assert run_train(training) == 0
+    found, expected = weights_of(tmp_path), safetensors.torch.load_file(weights)
+    assert all(torch.allclose(found[name], value.float(), atol=1e-6) for name, value in expected.items())
+    opt = {key: training[key] for key in ('name', 'model_type', 'scale', 'num_gpu', 'manual_seed', 'network_g')}
+    opt |= {'datasets': {'test_1': training['datasets']['val']}, 'path': {'pretrain_network_g': str(weights)}}
+    assert run_test(opt | {'val': {'save_img': False, 'metrics': training['val']['metrics']}}) == 0
 
 
 def test_weights_of_another_network_are_refused(tmp_path):

@@ -56,6 +56,18 @@ def test_the_default_method_is_one_pass_where_the_package_has_weights(scale):
     assert has_weights == (FOLDER / f'one_pass_x{scale}.safetensors').exists()
 
 
+def test_with_a_kernel_file_the_final_restorer_is_the_only_one():
+    for preset, block in (('balanced', {'type': 'Unfolded'}), ('best', {'type': 'Unfolded', 'ensemble': 8})):
+        opt = make_options(Choices(kernel='k.npy', preset=preset))
+        assert opt['network_g'] == block and 'restorer' not in opt
+
+
+def test_own_weights_of_fast_dkp_are_of_the_whole_network():
+    opt = make_options(Choices(weights='net.pth'))
+    assert opt['network_g'] == {'type': 'OnePass', 'kernel_iters': 4} and 'restorer' not in opt
+    assert opt['network_k']['proposal'] == opt['path']['pretrain_network_g'] == 'net.pth'
+
+
 def test_presets_are_known_names():
     assert all(set(method.presets) <= set(PRESETS) for method in METHODS.values())
 

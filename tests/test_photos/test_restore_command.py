@@ -317,7 +317,7 @@ def test_a_mask_of_another_size_fails_its_image_in_one_line(photos, options, tmp
     ('choice', 'methods'),
     [
         ({}, 'EvidenceDKP auto with OnePass, then Unfolded'),
-        ({'preset': 'best', 'kernel': 'k.npy'}, 'FixedKernel k.npy with OnePass, then Unfolded'),
+        ({'preset': 'best', 'kernel': 'k.npy'}, 'FixedKernel k.npy with Unfolded'),
         ({'method': 'diff-dkp'}, 'EvidenceDKP gaussian with Diffusion'),
     ],
 )

@@ -62,6 +62,11 @@ def test_the_intermediate_image_takes_no_refinement(tiny_unpaired, lq, monkeypat
     torch.testing.assert_close(restorer(), tiny_unpaired.intermediate(lq).clamp(0, 1))
 
 
+def test_an_ensemble_of_the_intermediate_image_is_refused():
+    with pytest.raises(ValueError, match='ensemble: 8 needs a stage'):
+        Unpaired(stage='intermediate', ensemble=8)
+
+
 def test_the_result_is_the_mean_of_the_ensemble(tiny_unpaired, lq):
     restorer = start(lq, tiny_unpaired, kernel_iters=1, ensemble=8)
     torch.testing.assert_close(restorer(), tiny_unpaired.intermediate(lq).clamp(0, 1))

@@ -3,7 +3,7 @@
 import numpy as np
 import torch
 
-from dkp_plugin.engine.borders import crop_border, mirror_border
+from dkp_plugin.physics.borders import crop_border, mirror_border
 
 
 def test_borders_are_mirrored_as_by_numpy(rng):

@@ -5,7 +5,7 @@ from torch import Tensor
 
 
 def mirror_border(image: Tensor, margin: int) -> Tensor:
-    """Pad (1, C, H, W) with its mirror image and repeat the edge pixels; ``margin`` is at most H and W."""
+    """Pad images (B, C, H, W) with their mirror image and repeat the edge pixels; ``margin`` is at most H and W."""
     for axis in (-2, -1):
         before, after = image.narrow(axis, 0, margin), image.narrow(axis, image.shape[axis] - margin, margin)
         image = torch.cat([before.flip(axis), image, after.flip(axis)], axis)
