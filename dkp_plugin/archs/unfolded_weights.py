@@ -7,7 +7,7 @@ from dkp_plugin.host.errors import UserError
 from dkp_plugin.io.weight_files import check_sum, network_weights, read_weights
 
 UNFOLDED_WEIGHTS = Path(__file__).parent / 'weights' / 'unfolded.safetensors'
-UNFOLDED_SHA256 = '85b82a81c7bb85b2779033b9a72003674d48eb5847f6b1775c9830df86b52f17'
+UNFOLDED_SHA256 = '84040c5e8768947e8a7b6edd566fed63b5db34e9362da9d9c68ff8738bcf3764'
 
 
 def load_unfolded(path: str | None) -> UnfoldedPrior:
