@@ -10,6 +10,7 @@ from dkp_plugin.archs.precision import check_precision, compute_dtype
 from dkp_plugin.archs.self_ensemble import restore_ensemble
 from dkp_plugin.archs.unfolded_arch import UnfoldedPrior
 from dkp_plugin.archs.unfolded_weights import load_unfolded
+from dkp_plugin.physics.borders import taper_border
 from dkp_plugin.physics.coding_noise import NoiseModel
 from dkp_plugin.physics.degradation import Degradation
 from dkp_plugin.physics.kernels import convert_convention, crop_kernel, from_aligned
@@ -73,6 +74,7 @@ class Unfolded(Restorer):
             return self.net(lq, kernel, aligned, noise, dtype, self.tile)[-1]
 
         with torch.no_grad():
-            x = restore_ensemble(restore, self.lq, inside, noise, scale, self.ensemble)
+            lq = taper_border(self.lq, kernel, self.degradation)
+            x = restore_ensemble(restore, lq, inside, noise, scale, self.ensemble)
         self.x = from_aligned(x, scale, convention).clamp(0, 1)
         return {'l_x_data': (self.degradation.A(self.x, kernel) - self.lq).square().mean()}
