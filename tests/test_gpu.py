@@ -49,7 +49,7 @@ def run(tiny_prior, tiny_unpaired, tmp_path):
     torch.manual_seed(0)
     usrnet = USRNetwork(2, (2, 3, 4, 5), num_blocks=1, num_units=4).eval().requires_grad_(False)
     nets = {'Diffusion': tiny_prior, 'USRNet': usrnet, 'OnePass': tiny_unpaired, 'Unpaired': tiny_unpaired}
-    nets['Unfolded'] = UnfoldedPrior(num_step=1, rank=1).requires_grad_(False)
+    nets['Unfolded'] = UnfoldedPrior(num_step=1, lora_rank=1).requires_grad_(False)
     torch.save(tiny_unpaired.state_dict(), tmp_path / 'x2.pth')
     options = TINY | {'UnpairedKernel': {'pretrained': str(tmp_path / 'x2.pth')}}
 

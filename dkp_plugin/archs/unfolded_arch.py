@@ -59,15 +59,15 @@ class UnfoldedPrior(nn.Module):
 
     Args:
         num_step: Denoising steps.
-        rank: Of the changes.
+        lora_rank: Rank of the changes.
     """
 
-    def __init__(self, num_step: int = 3, rank: int = 48) -> None:
+    def __init__(self, num_step: int = 3, lora_rank: int = 48) -> None:
         super().__init__()
         self.prior = _fixed(load_prior('compact'))
         self.layers = {name: layer for name, layer in self.prior.named_modules() if isinstance(layer, nn.Conv2d)}
         self.changes = nn.ModuleDict(
-            {name.replace('.', '_'): LowRank(layer.weight, rank) for name, layer in self.layers.items()}
+            {name.replace('.', '_'): LowRank(layer.weight, lora_rank) for name, layer in self.layers.items()}
         )
         self.condition = nn.Linear(NUM_LEVELS, self.prior.embed[-2].out_features)
         nn.init.zeros_(self.condition.weight)

@@ -13,7 +13,7 @@ from dkp_plugin.physics.kernels import default_kernel_size
 
 @pytest.fixture(scope='module')
 def net():
-    return UnfoldedPrior(num_step=2, rank=2).requires_grad_(False)
+    return UnfoldedPrior(num_step=2, lora_rank=2).requires_grad_(False)
 
 
 @pytest.fixture
@@ -65,7 +65,7 @@ def test_a_change_of_low_rank_by_hand():
 
 
 def test_changes_reach_every_convolution_and_nothing_else_is_saved(lq, rng):
-    net = UnfoldedPrior(num_step=2, rank=1)
+    net = UnfoldedPrior(num_step=2, lora_rank=1)
     names = net.state_dict().keys()
     assert {name.split('.')[0] for name in names} == {'changes', 'condition', 'schedule'}
     for change in net.changes.values():
@@ -82,7 +82,7 @@ def test_each_scale_has_a_schedule_of_its_own(net, scale, rng):
     lq, kernel = torch.rand(1, 3, 24, 16, generator=rng), make_kernel(degradation.kernel_size, rng)
     images = net(lq, kernel, degradation)
     assert [image.shape for image in images] == [(1, 3, scale * 24, scale * 16)] * 3
-    other = UnfoldedPrior(num_step=2, rank=2).requires_grad_(False)
+    other = UnfoldedPrior(num_step=2, lora_rank=2).requires_grad_(False)
     other.load_state_dict(net.state_dict())
     for row, key in ((SCALES.index(scale), 'weights'), ((SCALES.index(scale) + 1) % 5, 'sigmas')):
         other.schedule[key][row] += 3.0

@@ -41,7 +41,7 @@ KINDS += [(name, {}) for name in sorted(OURS - {name for name, _ in KINDS})]
 STEPS_BEFORE, STEPS_AFTER = 4, 3
 NETS = {  # instead of trained ones
     'Diffusion': lambda: CompactPrior((4, 8), (1, 1), 8),
-    'Unfolded': lambda: UnfoldedPrior(num_step=1, rank=1),
+    'Unfolded': lambda: UnfoldedPrior(num_step=1, lora_rank=1),
     'USRNet': lambda: USRNetwork(2, (2, 3, 4, 5), 1, 4),
     'Unpaired': lambda: UnpairedSR(2, num_feat=4, num_block=1, num_feat_kernel=4, num_block_kernel=1),
 }

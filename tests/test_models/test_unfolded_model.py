@@ -45,7 +45,7 @@ def training(tmp_path):
                 'random_kernel': {'seed': 1},
             },
         },
-        'network_g': {'type': 'UnfoldedPrior', 'num_step': 1, 'rank': 2},
+        'network_g': {'type': 'UnfoldedPrior', 'num_step': 1, 'lora_rank': 2},
         'path': {'pretrain_network_g': None, 'resume_state': None},
         'train': {
             'scales': [2, 4],

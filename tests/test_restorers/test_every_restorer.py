@@ -34,7 +34,7 @@ def run(restorer, seed, scale=2, height=8, width=9, steps=3):
 @pytest.fixture
 def build(tiny_prior, tiny_usrnet, tiny_unpaired):
     nets = {'Diffusion': tiny_prior, 'USRNet': tiny_usrnet, 'OnePass': tiny_unpaired, 'Unpaired': tiny_unpaired}
-    nets['Unfolded'] = UnfoldedPrior(num_step=1, rank=1).requires_grad_(False)
+    nets['Unfolded'] = UnfoldedPrior(num_step=1, lora_rank=1).requires_grad_(False)
 
     def build_tiny(name):
         restorer = ARCH_REGISTRY.get(name)(**TINY.get(name, {}))

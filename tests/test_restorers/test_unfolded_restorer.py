@@ -15,7 +15,7 @@ from dkp_plugin.restorers.unfolded_restorer import Unfolded
 
 @pytest.fixture(scope='module')
 def net():
-    net = UnfoldedPrior(num_step=1, rank=1).requires_grad_(False)
+    net = UnfoldedPrior(num_step=1, lora_rank=1).requires_grad_(False)
     net.schedule['weights'] -= 6.0  # relies on the LR image
     return net
 
