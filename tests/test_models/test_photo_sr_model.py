@@ -4,8 +4,8 @@ import re
 
 import numpy as np
 import pytest
-import skimage.data
 import torch
+from test_models.tiny_photos import LOSS, make_training, weights_of
 
 from dkp_plugin.archs.unpaired_arch import UnpairedSR
 from dkp_plugin.io.images import write_image
@@ -15,49 +15,15 @@ NETWORK = {'num_feat': 4, 'num_block': 1, 'num_block_refine': 1, 'num_feat_kerne
 
 @pytest.fixture
 def training(tmp_path):
-    for name in ('astronaut', 'coffee'):
-        crop = getattr(skimage.data, name)()[100:164, 180:252]
-        write_image(tmp_path / f'photos/{name}.png', np.ascontiguousarray(crop[..., ::-1]))
-    loss = {'type': 'L1Loss', 'loss_weight': 1.0}
-    return {
-        'name': 'tiny',
-        'model_type': 'PhotoSRModel',
-        'scale': 2,
-        'num_gpu': 0,
-        'manual_seed': 0,
-        'datasets': {
-            'train': {
-                'name': 'photos',
-                'type': 'PhotoCropDataset',
-                'dataroot_gt': str(tmp_path / 'photos'),
-                'more_roots_gt': [str(tmp_path / 'photos')],
-                'gt_size': 48,
-                'num_worker_per_gpu': 0,
-                'batch_size_per_gpu': 2,
-                'dataset_enlarge_ratio': 8,
-            }
-        },
-        'network_g': {'type': 'UnpairedSR', 'takes_noise': True} | NETWORK,
-        'path': {'pretrain_network_g': None, 'resume_state': None},
-        'train': {
-            'families': {'gaussian': 0.5, 'motion': 0.2, 'disc': 0.3},
-            'precision': 'float32',
-            'ema_decay': 0.5,
-            'max_grad_norm': 1.0,
-            'optim_g': {'type': 'Adam', 'lr': 1e-3},
-            'scheduler': {'type': 'CosineAnnealingRestartLR', 'periods': [6], 'eta_min': 0},
-            'total_iter': 6,
-            'warmup_iter': -1,
-            'pixel_opt': loss,
-            'intermediate_opt': loss,
-            'kernel_opt': {'type': 'KernelCrossEntropyLoss', 'loss_weight': 0.1},
-        },
-        'logger': {'print_freq': 1, 'save_checkpoint_freq': 3, 'use_tb_logger': False},
+    train = {
+        'families': {'gaussian': 0.5, 'motion': 0.2, 'disc': 0.3},
+        'intermediate_opt': LOSS,
+        'kernel_opt': {'type': 'KernelCrossEntropyLoss', 'loss_weight': 0.1},
     }
-
-
-def weights_of(folder, at='latest'):
-    return torch.load(folder / f'experiments/tiny/models/net_g_{at}.pth', weights_only=True)['params']
+    network = {'type': 'UnpairedSR', 'takes_noise': True} | NETWORK
+    options = make_training(tmp_path, ('astronaut', 'coffee'), 'PhotoSRModel', network, train)
+    options['datasets']['train']['more_roots_gt'] = [str(tmp_path / 'photos')]
+    return options
 
 
 def losses_of(folder, name):

@@ -3,11 +3,10 @@
 import re
 from pathlib import Path
 
-import numpy as np
 import pytest
 import safetensors.torch
-import skimage.data
 import torch
+from test_models.tiny_photos import make_training, weights_of
 
 import dkp_plugin
 from dkp_plugin.archs.unfolded_weights import load_unfolded
@@ -20,57 +19,18 @@ PATHS = 'dataroot_lq', 'pretrain_network_g'
 
 @pytest.fixture
 def training(tmp_path):
-    crop = skimage.data.astronaut()[100:164, 180:252]
-    write_image(tmp_path / 'photos/astronaut.png', np.ascontiguousarray(crop[..., ::-1]))
-    return {
-        'name': 'tiny',
-        'model_type': 'UnfoldedModel',
-        'scale': 2,
-        'num_gpu': 0,
-        'manual_seed': 0,
-        'datasets': {
-            'train': {
-                'name': 'photos',
-                'type': 'PhotoCropDataset',
-                'dataroot_gt': str(tmp_path / 'photos'),
-                'gt_size': 48,
-                'num_worker_per_gpu': 0,
-                'batch_size_per_gpu': 1,
-                'dataset_enlarge_ratio': 16,
-            },
-            'val': {
-                'name': 'made',
-                'type': 'BlindSRDataset',
-                'dataroot_gt': str(tmp_path / 'photos'),
-                'random_kernel': {'seed': 1},
-            },
-        },
-        'network_g': {'type': 'UnfoldedPrior', 'num_step': 1, 'lora_rank': 2},
-        'path': {'pretrain_network_g': None, 'resume_state': None},
-        'train': {
-            'scales': [2, 4],
-            'families': {'gaussian': 1.0},
-            'clean_share': 0.5,
-            'precision': 'float32',
-            'ema_decay': 0.5,
-            'max_grad_norm': 1.0,
-            'optim_g': {'type': 'Adam', 'lr': 1e-3},
-            'scheduler': {'type': 'CosineAnnealingRestartLR', 'periods': [6], 'eta_min': 0},
-            'total_iter': 6,
-            'warmup_iter': -1,
-            'pixel_opt': {'type': 'L1Loss', 'loss_weight': 1.0},
-        },
-        'val': {
-            'val_freq': 6,
-            'save_img': False,
-            'metrics': {'psnr': {'type': 'calculate_psnr', 'crop_border': 2, 'test_y_channel': True}},
-        },
-        'logger': {'print_freq': 1, 'save_checkpoint_freq': 3, 'use_tb_logger': False},
+    train = {'scales': [2, 4], 'families': {'gaussian': 1.0}, 'clean_share': 0.5}
+    network = {'type': 'UnfoldedPrior', 'num_step': 1, 'lora_rank': 2}
+    options = make_training(tmp_path, ('astronaut',), 'UnfoldedModel', network, train)
+    options['datasets']['train'] |= {'batch_size_per_gpu': 1, 'dataset_enlarge_ratio': 16}
+    options['datasets']['val'] = {
+        'name': 'made',
+        'type': 'BlindSRDataset',
+        'dataroot_gt': str(tmp_path / 'photos'),
+        'random_kernel': {'seed': 1},
     }
-
-
-def weights_of(folder, at='latest'):
-    return torch.load(folder / f'experiments/tiny/models/net_g_{at}.pth', weights_only=True)['params']
+    psnr = {'type': 'calculate_psnr', 'crop_border': 2, 'test_y_channel': True}
+    return options | {'val': {'val_freq': 6, 'save_img': False, 'metrics': {'psnr': psnr}}}
 
 
 def test_a_training_restores_loads_and_validates(training, run_train, tmp_path):
