@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 
+import torch
 from torch import Tensor
 
 from dkp_plugin.archs.symmetries import NUM_SYMMETRIES, transform, transform_back, transform_kernel
@@ -29,15 +30,14 @@ def finish_ensemble(net: UnpairedSR, look: Look, kernel: Tensor | None, num: int
     if num == 1:
         return net.finish(look, kernel)
     inside = net.finish_inside(look, None if kernel is None else net.kernel_inside(kernel))
-    means = [getattr(inside, stage) / num for stage in STAGES]
-    for index in range(1, num):
+
+    def restore(index: int) -> Tensor:
         turned = None if kernel is None else transform_kernel(inside.kernel, index, net.degradation.scale)
-        restored = net.finish_inside(_turn(net, look, index), turned)
-        means = [
-            mean + transform_back(getattr(restored, stage), index) / num
-            for mean, stage in zip(means, STAGES, strict=True)
-        ]
-    return Restored(net.kernel_outside(inside.kernel) if kernel is None else kernel, *map(net.image_outside, means))
+        restored = net.finish_inside(_turn(net, look, index), turned) if index else inside
+        return torch.stack([getattr(restored, stage) for stage in STAGES])
+
+    kernel_outside = net.kernel_outside(inside.kernel) if kernel is None else kernel
+    return Restored(kernel_outside, *map(net.image_outside, _mean(restore, num)))
 
 
 def restore_ensemble(
@@ -61,11 +61,18 @@ def restore_ensemble(
     Returns:
         (B, C, s h, s w).
     """
-    mean = restore(lq, kernel, noise) / num
-    for index in range(1, num):
-        turned = transform(lq, index), transform_kernel(kernel, index, scale), _turn_noise(noise, index)
-        mean = mean + transform_back(restore(*turned), index) / num
-    return mean
+
+    def restore_turned(index: int) -> Tensor:
+        if index == 0:
+            return restore(lq, kernel, noise)
+        return restore(transform(lq, index), transform_kernel(kernel, index, scale), _turn_noise(noise, index))
+
+    return _mean(restore_turned, num)
+
+
+def _mean(restore: Callable[[int], Tensor], num: int) -> Tensor:
+    """Mean of the images that ``restore`` makes of orientations 0 to ``num`` - 1, turned back."""
+    return sum(transform_back(restore(index), index) / num for index in range(num))
 
 
 def _turn(net: UnpairedSR, look: Look, index: int) -> Look:

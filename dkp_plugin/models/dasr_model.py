@@ -13,10 +13,10 @@ from dkp_plugin.archs.momentum_contrast_arch import MomentumContrast
 from dkp_plugin.host.errors import OptionError
 from dkp_plugin.models.training_options import (
     Block,
+    MetricsBlock,
     TrainBlock,
     TrainingOptions,
     TrainingPaths,
-    ValBlock,
     check_training,
 )
 
@@ -28,12 +28,6 @@ class DASRTrain(TrainBlock):
     contrast_weight: NonNegativeFloat = 1.0
     ema_decay: Annotated[float, Field(ge=0, le=0)] = 0.0  # BasicSR averages no running statistics
     pixel_opt: Block
-
-
-class DASRVal(ValBlock):
-    """Block ``val``."""
-
-    metrics: dict[str, Block] | None = None
 
 
 class DASRPaths(TrainingPaths):
@@ -48,7 +42,7 @@ class DASROptions(TrainingOptions):
     network_e: Block
     path: DASRPaths = DASRPaths()
     train: DASRTrain | None = None
-    val: DASRVal | None = None
+    val: MetricsBlock | None = None
 
 
 @MODEL_REGISTRY.register()

@@ -16,7 +16,7 @@ from dkp_plugin.host.seeds import image_generator
 from dkp_plugin.models.network_training import check_weights
 from dkp_plugin.models.one_pass_training import VARIATIONAL_WEIGHT, OnePassTraining, network_block
 from dkp_plugin.models.photo_synthesis import PhotoSynthesis, PhotoTrain
-from dkp_plugin.models.training_options import Block, TrainingOptions, ValBlock, check_training
+from dkp_plugin.models.training_options import Block, MetricsBlock, TrainingOptions, check_training
 from dkp_plugin.models.unpaired_options import PARTS, Share
 from dkp_plugin.physics.borders import crop_border, mirror_border
 from dkp_plugin.physics.coding_noise import estimate_coding_noise
@@ -40,18 +40,12 @@ class PhotoSRTrain(PhotoTrain):
     kernel_opt: Block
 
 
-class PhotoSRVal(ValBlock):
-    """Block ``val``; metrics are of the intermediate image, the variational model's and the result."""
-
-    metrics: dict[str, Block] | None = None
-
-
 class PhotoSROptions(TrainingOptions):
     """An option file with ``model_type: PhotoSRModel``."""
 
     scale: Literal[SCALES]
     train: PhotoSRTrain | None = None
-    val: PhotoSRVal | None = None
+    val: MetricsBlock | None = None
 
 
 @MODEL_REGISTRY.register()

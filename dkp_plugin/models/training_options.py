@@ -88,6 +88,12 @@ class ValBlock(BaseModel):
     suffix: str | None = None  # added to the file of a test, as BasicSR's pipeline needs it
 
 
+class MetricsBlock(ValBlock):
+    """Block ``val`` of a training whose validation takes metrics."""
+
+    metrics: dict[str, Block] | None = None
+
+
 class LoggerBlock(BaseModel):
     """Block ``logger``; BasicSR has no defaults for the first three keys."""
 

@@ -15,7 +15,7 @@ from dkp_plugin.host.schema import parse_section
 from dkp_plugin.host.seeds import image_generator
 from dkp_plugin.models.network_training import NetworkTraining, check_weights
 from dkp_plugin.models.photo_synthesis import PhotoSynthesis, PhotoTrain
-from dkp_plugin.models.training_options import Block, Number, TrainingOptions, ValBlock, check_training
+from dkp_plugin.models.training_options import MetricsBlock, Number, TrainingOptions, check_training
 from dkp_plugin.physics.degradation import SCALES, Degradation
 from dkp_plugin.physics.kernels import default_kernel_size
 
@@ -33,18 +33,12 @@ class UnfoldedTrain(PhotoTrain):
     schedule_lr: Number = 1e-2
 
 
-class UnfoldedVal(ValBlock):
-    """Block ``val``; the sets need the true kernels."""
-
-    metrics: dict[str, Block] | None = None
-
-
 class UnfoldedOptions(TrainingOptions):
     """An option file with ``model_type: UnfoldedModel``; ``scale`` is that of the sets under ``val``."""
 
     scale: Literal[SCALES]
     train: UnfoldedTrain | None = None
-    val: UnfoldedVal | None = None
+    val: MetricsBlock | None = None
 
 
 @MODEL_REGISTRY.register()

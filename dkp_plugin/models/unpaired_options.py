@@ -13,11 +13,11 @@ from dkp_plugin.host.errors import OptionError
 from dkp_plugin.models.training_options import (
     Block,
     Count,
+    MetricsBlock,
     Number,
     TrainBlock,
     TrainingOptions,
     TrainingPaths,
-    ValBlock,
 )
 from dkp_plugin.physics.degradation import SCALES, Degradation
 from dkp_plugin.physics.kernel_families import KERNEL_FAMILIES, WIDE_VARIANCES, KernelFamily, build_family
@@ -79,12 +79,6 @@ class UnpairedTrain(TrainBlock):
         return self
 
 
-class UnpairedVal(ValBlock):
-    """Block ``val``; metrics are of the intermediate image, the variational model's and the result."""
-
-    metrics: dict[str, Block] | None = None
-
-
 class UnpairedPaths(TrainingPaths):
     """Block ``path``; ``pretrain_network_k`` is a bank of kernels."""
 
@@ -100,7 +94,7 @@ class UnpairedOptions(TrainingOptions):
     network_k: Block
     path: UnpairedPaths = UnpairedPaths()
     train: UnpairedTrain | None = None
-    val: UnpairedVal | None = None
+    val: MetricsBlock | None = None
 
 
 def build_training_estimator(block: Mapping[str, Any], degradation: Degradation) -> KernelEstimator:

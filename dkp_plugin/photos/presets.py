@@ -59,7 +59,7 @@ ONE_PASS: dict[str, Options] = {
 JUDGE = {'type': 'OnePass', 'kernel_iters': 4, 'stage': 'intermediate'}  # of the kernels alone
 UNFOLDED: dict[str, Options] = {
     'fast': ONE_PASS['fast'],
-    'balanced': {'network_g': JUDGE, 'restorer': {'final': 'Unfolded'}},
+    'balanced': {'network_g': JUDGE, 'restorer': {'final': {'type': 'Unfolded'}}},
     'best': {'network_g': JUDGE, 'restorer': {'final': {'type': 'Unfolded', 'ensemble': 8}}},
 }
 UNPAIRED: dict[str, Options] = {
@@ -159,7 +159,7 @@ def make_options(choices: Choices) -> Options:
             network_k = network_k | {key: choices.weights}
     final = preset.get('restorer', {}).get('final')
     if network_k['type'] == 'FixedKernel' and final is not None:  # there is nothing to search
-        preset = {'network_g': {'type': final} if isinstance(final, str) else final}
+        preset = {'network_g': final}
     network_g = preset['network_g'] | method.restorer_options.get(network_k.get('kernel_family'), {})
     return {
         'name': name,
