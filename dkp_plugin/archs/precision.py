@@ -6,10 +6,14 @@ PRECISIONS = ('auto', 'float32', 'bf16')
 
 
 def has_fast_bf16(device: torch.device) -> bool:
-    """Whether the device is faster in bfloat16 than in float32."""
+    """Whether the device is faster in bfloat16 than in float32.
+
+    A processor needs tiles (AMX) for this. Those with the AVX-512 instructions for bfloat16 alone were measured: a 3x3
+    convolution takes 1.7 times as long as in float32.
+    """
     if device.type == 'cuda':
         return torch.cuda.is_bf16_supported(including_emulation=False)
-    return device.type == 'cpu' and torch.cpu._is_avx512_bf16_supported()
+    return device.type == 'cpu' and torch.cpu._is_amx_tile_supported()
 
 
 def check_precision(precision: str) -> None:

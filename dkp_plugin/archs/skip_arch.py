@@ -8,7 +8,7 @@ import torch.nn.functional as F
 from basicsr.utils.registry import ARCH_REGISTRY
 from torch import Tensor, nn
 
-from dkp_plugin.archs.layers import Conv2d
+from dkp_plugin.archs.layers import Conv2d, PointwiseConv2d
 
 NonLocal = Literal['softmax', 'dot_product']
 
@@ -22,8 +22,8 @@ class NonLocalBlock(nn.Module):
 
     def __init__(self, num_feat: int) -> None:
         super().__init__()
-        self.query_key_value = Conv2d(num_feat, 3 * (num_feat // 2), 1)
-        self.project = Conv2d(num_feat // 2, num_feat, 1)
+        self.query_key_value = PointwiseConv2d(num_feat, 3 * (num_feat // 2))
+        self.project = PointwiseConv2d(num_feat // 2, num_feat)
 
     def forward(self, x: Tensor) -> Tensor:
         """Map (B, C, H, W) to the same shape; memory grows linearly with H W."""
@@ -52,9 +52,9 @@ class DotProductNonLocalBlock(nn.Module):
 
     def __init__(self, num_feat: int) -> None:
         super().__init__()
-        self.theta = Conv2d(num_feat, num_feat // 2, 1)
-        self.phi_g = Conv2d(num_feat, 2 * (num_feat // 2), 1)
-        self.project = nn.Sequential(Conv2d(num_feat // 2, num_feat, 1), ZeroBatchNorm2d(num_feat))
+        self.theta = PointwiseConv2d(num_feat, num_feat // 2)
+        self.phi_g = PointwiseConv2d(num_feat, 2 * (num_feat // 2))
+        self.project = nn.Sequential(PointwiseConv2d(num_feat // 2, num_feat), ZeroBatchNorm2d(num_feat))
 
     def forward(self, x: Tensor) -> Tensor:
         """Map (B, C, H, W), H and W at least 2, to the same shape; time and memory grow linearly with H W."""
@@ -70,8 +70,13 @@ BLOCKS = {'softmax': NonLocalBlock, 'dot_product': DotProductNonLocalBlock}
 
 def conv_block(in_channels: int, out_channels: int, kernel_size: int, stride: int = 1) -> nn.Sequential:
     """Convolution with reflection padding, batch normalisation and LeakyReLU(0.2)."""
+    conv = (
+        PointwiseConv2d(in_channels, out_channels)
+        if kernel_size == stride == 1
+        else Conv2d(in_channels, out_channels, kernel_size, stride, kernel_size // 2, padding_mode='reflect')
+    )
     return nn.Sequential(
-        Conv2d(in_channels, out_channels, kernel_size, stride, kernel_size // 2, padding_mode='reflect'),
+        conv,
         nn.BatchNorm2d(out_channels),
         nn.LeakyReLU(0.2, inplace=True),
     )
@@ -140,7 +145,7 @@ class SkipNet(nn.Module):
             block = non_local if scale in non_local_scales else None
             body = SkipScale(in_channels, num_feat, num_skip, block, body)
         self.body = body
-        self.last = Conv2d(num_feat, num_out_ch, 1)
+        self.last = PointwiseConv2d(num_feat, num_out_ch)
 
     def forward(self, x: Tensor) -> Tensor:
         """Map (B, num_in_ch, H, W) to a float32 image (B, num_out_ch, H, W) in [0, 1].

@@ -17,7 +17,7 @@ def test_auto_follows_the_hardware_and_the_others_do_not(is_fast, monkeypatch):
 
 @pytest.mark.parametrize('is_supported', [False, True])
 def test_each_kind_of_device_is_asked_in_its_own_way(is_supported, monkeypatch):
-    monkeypatch.setattr(torch.cpu, '_is_avx512_bf16_supported', lambda: is_supported)
+    monkeypatch.setattr(torch.cpu, '_is_amx_tile_supported', lambda: is_supported)
     assert has_fast_bf16(CPU) == is_supported
     monkeypatch.setattr(
         torch.cuda, 'is_bf16_supported', lambda including_emulation: is_supported and not including_emulation
