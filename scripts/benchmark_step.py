@@ -24,16 +24,14 @@ from dkp_plugin.physics.degradation import Degradation
 from dkp_plugin.restorers.dip_restorer import DIP
 
 SCALE = 4
-RELEASED = {'non_local': 'dot_product', 'ssim_padding': 'zeros', 'prior_weight': 3.2e-3, 'prior_directions': 4}
-METHODS: dict[str, tuple[Callable[[], KernelEstimator], dict]] = {  # estimator, options of the restorer
-    'DKP, L = 5': (lambda: DKP(num_samples=5, warmup_iters=2), {}),
-    'DKP, L = 256': (lambda: DKP(num_samples=256, warmup_iters=2), {}),
-    'DKP, released': (lambda: DKP(warmup_iters=2, centre_weight=0, ssim_padding='zeros'), RELEASED),
-    'FKP': (lambda: FKP(freeze_iters=0), {}),
-    'DoubleDIP': (DoubleDIP, {}),
-    'Softmax': (Softmax, {}),
-    'BSRDM': (BSRDM, {}),
-    'KernelGAN': (lambda: KernelGAN(num_iter=1), {}),  # it trains before the first step, which is not timed here
+METHODS: dict[str, Callable[[], KernelEstimator]] = {
+    'DKP, L = 5': lambda: DKP(num_samples=5, warmup_iters=2),
+    'DKP, L = 256': lambda: DKP(num_samples=256, warmup_iters=2),
+    'FKP': lambda: FKP(freeze_iters=0),
+    'DoubleDIP': DoubleDIP,
+    'Softmax': Softmax,
+    'BSRDM': BSRDM,
+    'KernelGAN': lambda: KernelGAN(num_iter=1),  # it trains before the first step, which is not timed here
 }
 
 
@@ -56,9 +54,8 @@ class Case:
     """
 
     def __init__(self, method: str, precision: str, lq: torch.Tensor) -> None:
-        build, options = METHODS[method]
         self.name, self.device = f'{method}, {precision}', lq.device
-        self.estimator, self.restorer = build(), DIP(precision=precision, **options)
+        self.estimator, self.restorer = METHODS[method](), DIP(precision=precision)
         generator = torch.Generator().manual_seed(0)
         for part in (self.estimator, self.restorer):
             part.reset(lq, Degradation(SCALE, 19, 'released'), generator)

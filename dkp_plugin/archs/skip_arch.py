@@ -135,7 +135,7 @@ class SkipNet(nn.Module):
         num_skip: int = 16,
         num_scales: int = 5,
         non_local_scales: Sequence[int] = (3, 4, 5),
-        non_local: NonLocal = 'softmax',
+        non_local: NonLocal = 'dot_product',
     ) -> None:
         super().__init__()
         self.stride = 2**num_scales

@@ -88,7 +88,7 @@ class DKP(KernelEstimator):
         ssim_iters: Calls of ``step`` that use 1 - SSIM as the residual; later calls use the mean squared error. Set it
             to the restorer's own ``ssim_iters``: an image fitted by SSIM has errors of contrast, and the mean squared
             error would make the kernel explain them.
-        ssim_padding: ``none`` or ``zeros``, see ``DIP``. Set it to the restorer's own.
+        ssim_padding: ``zeros`` or ``none``, see ``DIP``. Set it to the restorer's own.
 
     Raises:
         ValueError: for a name that is not allowed, for a range that is wrong or of another family, and for a kernel
@@ -120,7 +120,7 @@ class DKP(KernelEstimator):
         residual_interval: PositiveInt = 3,
         residual_count: Literal['round', 'run'] = 'round',
         ssim_iters: NonNegativeInt = 400,
-        ssim_padding: SsimPadding = 'none',
+        ssim_padding: SsimPadding = 'zeros',
     ) -> None:
         super().__init__()
         self.rks = RandomKernelOptions(

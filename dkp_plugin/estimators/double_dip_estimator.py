@@ -22,7 +22,7 @@ class DoubleDIP(ResidualDescent):
         lr: Learning rate of Adam.
         ssim_iters: Calls of ``step`` that use 1 - SSIM as the residual; later calls use the mean squared error. Set it
             to the restorer's own ``ssim_iters``.
-        ssim_padding: ``none`` or ``zeros``, see ``DIP``. Set it to the restorer's own.
+        ssim_padding: ``zeros`` or ``none``, see ``DIP``. Set it to the restorer's own.
     """
 
     paper = 'Ren et al., CVPR 2020'
@@ -33,7 +33,7 @@ class DoubleDIP(ResidualDescent):
         num_units: PositiveInt = 1000,
         lr: PositiveFloat = 1e-4,
         ssim_iters: NonNegativeInt = 400,
-        ssim_padding: SsimPadding = 'none',
+        ssim_padding: SsimPadding = 'zeros',
     ) -> None:
         super().__init__(lr, ssim_iters, ssim_padding)
         self.num_layers, self.num_units = num_layers, num_units

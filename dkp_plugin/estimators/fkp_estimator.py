@@ -42,7 +42,7 @@ class FKP(ResidualDescent):
         freeze_iters: Calls of ``step`` before the kernel starts to move, so that the image takes shape first.
         ssim_iters: Calls of ``step`` that use 1 - SSIM as the residual; later calls use the mean squared error. Set it
             to the restorer's own ``ssim_iters``.
-        ssim_padding: ``none`` or ``zeros``, see ``DIP``. Set it to the restorer's own.
+        ssim_padding: ``zeros`` or ``none``, see ``DIP``. Set it to the restorer's own.
 
     Raises:
         ValueError: for a kernel family without weights.
@@ -62,7 +62,7 @@ class FKP(ResidualDescent):
         lr: PositiveFloat = 0.5,
         freeze_iters: NonNegativeInt = 75,
         ssim_iters: NonNegativeInt = 400,
-        ssim_padding: SsimPadding = 'none',
+        ssim_padding: SsimPadding = 'zeros',
     ) -> None:
         super().__init__(lr, ssim_iters, ssim_padding)
         families = sorted({name.rpartition('_x')[0] for name in shipped_names()})

@@ -35,10 +35,10 @@ class ResidualDescent(KernelEstimator):
         lr: Learning rate of Adam.
         ssim_iters: Calls of ``step`` that use 1 - SSIM as the residual; later calls use the mean squared error. Set it
             to the restorer's own ``ssim_iters``.
-        ssim_padding: ``none`` or ``zeros``, see ``DIP``. Set it to the restorer's own.
+        ssim_padding: ``zeros`` or ``none``, see ``DIP``. Set it to the restorer's own.
     """
 
-    def __init__(self, lr: float, ssim_iters: int, ssim_padding: SsimPadding = 'none') -> None:
+    def __init__(self, lr: float, ssim_iters: int, ssim_padding: SsimPadding = 'zeros') -> None:
         super().__init__()
         self.lr, self.ssim_iters, self.ssim_padding = lr, ssim_iters, ssim_padding
 

@@ -19,11 +19,11 @@ class Softmax(ResidualDescent):
         lr: Learning rate of Adam.
         ssim_iters: Calls of ``step`` that use 1 - SSIM as the residual; later calls use the mean squared error. Set it
             to the restorer's own ``ssim_iters``.
-        ssim_padding: ``none`` or ``zeros``, see ``DIP``. Set it to the restorer's own.
+        ssim_padding: ``zeros`` or ``none``, see ``DIP``. Set it to the restorer's own.
     """
 
     def __init__(
-        self, lr: PositiveFloat = 5e-2, ssim_iters: NonNegativeInt = 400, ssim_padding: SsimPadding = 'none'
+        self, lr: PositiveFloat = 5e-2, ssim_iters: NonNegativeInt = 400, ssim_padding: SsimPadding = 'zeros'
     ) -> None:
         super().__init__(lr, ssim_iters, ssim_padding)
 

@@ -18,14 +18,14 @@ from dkp_plugin.restorers.base import Restorer
 PriorDirections = Literal[2, 4]
 
 
-def hyper_laplacian(x: Tensor, directions: PriorDirections = 2, exponent: float = 0.67) -> Tensor:
+def hyper_laplacian(x: Tensor, directions: PriorDirections = 4, exponent: float = 0.67) -> Tensor:
     """Negative log of the hyper-Laplacian gradient prior, up to a factor: the mean of |gradient|^exponent.
 
     Args:
         x: Images (B, C, H, W) in [0, 1], of at least 2 x 2 pixels.
-        directions: 2: the differences from the pixels above and to the left, where there are such. 4: those from the
-            pixels above, above left, left and below left, with the image mirrored at its border, as in the released
-            program.
+        directions: 4, as in the released program: the differences from the pixels above, above left, left and below
+            left, with the image mirrored at its border. 2: those from the pixels above and to the left, where there are
+            such.
         exponent: Below 1 the prior favours few strong edges over many weak ones.
 
     Returns:
@@ -51,17 +51,17 @@ class DIP(Restorer):
         num_skip: Channels of the skip branches.
         num_scales: Number of scales, each at half the resolution of the one before.
         non_local_scales: Scales with a non-local block, counted from 1.
-        non_local: ``softmax``: the non-local blocks are softmax attention and start at random. ``dot_product``: they
-            have no softmax and start as the identity, as in the released program.
+        non_local: ``dot_product``, as in the released program: the non-local blocks have no softmax and start as the
+            identity. ``softmax``: they are softmax attention and start at random.
         lr: Learning rate of Adam.
         ssim_iters: Steps with the loss 1 - SSIM; later steps use the mean squared error.
-        ssim_padding: ``none``: SSIM ignores a frame of 5 LR pixels, where its window leaves the image. ``zeros``: the
-            window may leave the image, which continues with zeros, as in the released program.
+        ssim_padding: ``zeros``, as in the released program: SSIM's window may leave the image, which continues with
+            zeros. ``none``: SSIM ignores a frame of 5 LR pixels, where its window leaves the image.
         prior_weight: Weight of the hyper-Laplacian gradient prior: of the sum over the directions of |gradient|^0.67,
-            averaged over the HR values. The released program weighs the sum over the HR values, divided by the number
-            of LR values, by 1e-3 * 0.2. Here, that is 2e-4 times the square of the scale: 3.2e-3 at x4.
-        prior_directions: 2: differences from the pixels above and to the left. 4: also from those above left and below
-            left, with a mirrored border, as in the released program.
+            averaged over the HR values. None: 2e-4 times the square of the scale, 3.2e-3 at x4. This is the released
+            program's 1e-3 * 0.2 on the sum over the HR values, divided by the number of LR values.
+        prior_directions: 4, as in the released program: differences from the pixels above, above left, left and below
+            left, with a mirrored border. 2: from those above and to the left.
         precision: ``float32``, ``bf16`` for the hidden layers, or ``auto``: bf16 if the hardware supports it.
     """
 
@@ -73,12 +73,12 @@ class DIP(Restorer):
         num_skip: PositiveInt = 16,
         num_scales: PositiveInt = 5,
         non_local_scales: tuple[int, ...] = (3, 4, 5),
-        non_local: NonLocal = 'softmax',
+        non_local: NonLocal = 'dot_product',
         lr: PositiveFloat = 5e-3,
         ssim_iters: NonNegativeInt = 400,
-        ssim_padding: SsimPadding = 'none',
-        prior_weight: NonNegativeFloat = 2e-4,
-        prior_directions: PriorDirections = 2,
+        ssim_padding: SsimPadding = 'zeros',
+        prior_weight: NonNegativeFloat | None = None,
+        prior_directions: PriorDirections = 4,
         precision: str = 'auto',
     ) -> None:
         super().__init__()
@@ -97,6 +97,7 @@ class DIP(Restorer):
     def reset(self, lq: Tensor, degradation: Degradation, generator: torch.Generator) -> None:
         self.lq, self.degradation, self.iteration = lq, degradation, 0
         channels = lq.shape[1]
+        self.weight = 2e-4 * degradation.scale**2 if self.prior_weight is None else self.prior_weight
         self.size = tuple(degradation.scale * side for side in lq.shape[-2:])
         self.net = build_initialised(
             lambda: SkipNet(num_in_ch=channels, num_out_ch=channels, **self.network_options), generator, lq.device
@@ -123,7 +124,7 @@ class DIP(Restorer):
         x = self._estimate()
         y = self.degradation.A(x, kernel)
         fidelity = data_loss(y, self.lq, self.iteration < self.ssim_iters, self.ssim_padding)
-        prior = self.prior_weight * hyper_laplacian(x, self.prior_directions)
+        prior = self.weight * hyper_laplacian(x, self.prior_directions)
         self.optimizer.zero_grad()
         (fidelity + prior).backward()
         self.optimizer.step()

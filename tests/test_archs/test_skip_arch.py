@@ -21,7 +21,7 @@ def test_released_size_has_the_parameters_counted_by_hand():
     per_scale = conv(128, 128, 3) + 2 * 144 + conv(144, 128, 3) + conv(128, 128, 1)  # second down, norm, up, 1x1
     first = conv(3, 16, 1) + conv(3, 128, 3)
     deeper = conv(128, 16, 1) + conv(128, 128, 3)
-    non_local = (128 * 192 + 192) + (64 * 128 + 128)
+    non_local = (128 * 192 + 192) + (64 * 128 + 128) + 2 * 128  # embeddings, projection, its batch norm
     expected = 5 * per_scale + first + 4 * deeper + 3 * non_local + (128 * 3 + 3)
     assert sum(parameter.numel() for parameter in SkipNet().parameters()) == expected
 
