@@ -50,8 +50,8 @@ class DKP(KernelEstimator):
 
     Random kernels are weighted by how well they explain the LR image (RKS). The kernel network steps towards their
     weighted mean every ``rks_interval`` calls of :meth:`step`. In between it descends the LR residual of its own kernel
-    (PKE), one step every ``residual_interval`` calls, with the gradients accumulated over them. Gradients that are left
-    at the end of a round are dropped. For ``Diffusion`` use ``EvidenceDKP``.
+    (PKE), one step every ``residual_interval`` calls, with the gradients accumulated over them; those left before an RKS
+    step are dropped. For ``Diffusion`` use ``EvidenceDKP``.
 
     Args:
         num_samples: Number L of random kernels.
@@ -82,9 +82,8 @@ class DKP(KernelEstimator):
             0, as in the paper, leaves kernels 0.2 to 0.4 pixels off.
         rks_interval: Calls of ``step`` per RKS step.
         residual_interval: Calls of ``step`` per step on the residual.
-        residual_count: ``round``: the interval starts anew with every round, which gives one step in a round of 5 calls
-            with the interval 3. ``run``: it counts all calls, as in the released program, which gives 5 steps in 3
-            rounds.
+        residual_count: ``run``: the interval counts all calls, as in the released program. With the interval 3 it gives
+            5 steps in 3 rounds of 5 calls. ``round``: it starts anew with every round, which gives one step in a round.
         ssim_iters: Calls of ``step`` that use 1 - SSIM as the residual; later calls use the mean squared error. Set it
             to the restorer's own ``ssim_iters``: an image fitted by SSIM has errors of contrast, and the mean squared
             error would make the kernel explain them.
@@ -118,7 +117,7 @@ class DKP(KernelEstimator):
         centre_weight: NonNegativeFloat = 0.03,
         rks_interval: PositiveInt = 5,
         residual_interval: PositiveInt = 3,
-        residual_count: Literal['round', 'run'] = 'round',
+        residual_count: Literal['run', 'round'] = 'run',
         ssim_iters: NonNegativeInt = 400,
         ssim_padding: SsimPadding = 'zeros',
     ) -> None:

@@ -113,7 +113,7 @@ def test_malformed_suites_are_refused(workshop, text, message):
 
 
 def test_a_suite_that_is_not_there(workshop):
-    with pytest.raises(OptionError, match=r'--suite: small is not one of ablation-diffdkp, kernels-dip-crops, '):
+    with pytest.raises(OptionError, match=r'--suite: small is not one of ablation-diffdkp, ablation-dip-crops, '):
         read_suite('small')
     write_suite('option_files: [a.yml]', 'large')
     with pytest.raises(OptionError, match=r'--suite: small is not one of ablation-diffdkp, .*, large, '):
