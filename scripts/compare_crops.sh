@@ -3,7 +3,7 @@
 # of seed 0. The script creates missing crops in datasets/Set5_crop128.
 #   bash scripts/compare_crops.sh [SUITE [DIR]]    writes DIR/report.html and others
 # SUITE is a name in options/suites. By default it is kernels-dip-crops, the kernel modules against each other with the
-# deep image prior: 60 restorations of a minute each on one core. DIR is results/comparison/SUITE by default. After
+# deep image prior: 70 restorations of a minute each on one core. DIR is results/comparison/SUITE by default. After
 # an interruption, rerun the same command to resume.
 set -euo pipefail
 

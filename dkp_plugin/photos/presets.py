@@ -34,12 +34,11 @@ DIFFUSION: dict[str, Options] = {
 DIP: dict[str, Options] = {
     'fast': {
         'network_g': {'type': 'DIP'},
-        'alternation': {'num_iter': 500, 'averaging': 0.95},
+        'alternation': {'num_iter': 250, 'averaging': 0.95},
     },
     'balanced': {
         'network_g': {'type': 'DIP'},
-        'alternation': {'num_iter': 1000, 'averaging': 0.98},
-        'early_stopping': {'method': 'emv', 'min_iter': 500},
+        'alternation': {'num_iter': 500, 'averaging': 0.98},
     },
     'paper': {
         'network_g': {'type': 'DIP', 'precision': 'float32'},

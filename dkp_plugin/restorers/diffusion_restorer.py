@@ -74,7 +74,7 @@ class Diffusion(Restorer):
         num_chains: Number of chains with independent noise once the kernel is fixed; the result is their mean.
         augment: Rotate and mirror the image at random before each denoising.
         label: Class for ``guided_class``, 0 to 999.
-        precision: ``float32``, ``bf16`` for the hidden layers, or ``auto``: bf16 if the hardware supports it.
+        precision: ``float32``, ``bf16`` for the hidden layers, or ``auto``: bf16 where it is faster.
     """
 
     paper = 'Yang et al., CVPR 2024'

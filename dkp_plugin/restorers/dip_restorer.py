@@ -62,7 +62,7 @@ class DIP(Restorer):
             program's 1e-3 * 0.2 on the sum over the HR values, divided by the number of LR values.
         prior_directions: 4, as in the released program: differences from the pixels above, above left, left and below
             left, with a mirrored border. 2: from those above and to the left.
-        precision: ``float32``, ``bf16`` for the hidden layers, or ``auto``: bf16 if the hardware supports it.
+        precision: ``float32``, ``bf16`` for the hidden layers, or ``auto``: bf16 where it is faster.
     """
 
     paper = 'Ulyanov et al., CVPR 2018'

@@ -34,7 +34,7 @@ class OnePass(Restorer):
         stage: What to return in the end: ``intermediate``, where another restorer is the final one, the ``variational``
             model's image, or the ``result``.
         ensemble: 8: average the results of the image turned and mirrored, which takes eight passes; 1: one pass.
-        precision: ``float32``, ``bf16`` for the hidden layers, or ``auto``: bf16 where the hardware has it.
+        precision: ``float32``, ``bf16`` for the hidden layers, or ``auto``: bf16 where it is faster.
     """
 
     has_weights = True

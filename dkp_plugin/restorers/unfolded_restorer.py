@@ -28,7 +28,7 @@ class Unfolded(Restorer):
 
     Args:
         ensemble: 8: average the results of the image turned and mirrored, which takes eight passes; 1: one pass.
-        precision: ``float32``, ``bf16`` for the hidden layers, or ``auto``: bf16 where the hardware has it.
+        precision: ``float32``, ``bf16`` for the hidden layers, or ``auto``: bf16 where it is faster.
     """
 
     num_iter = 1

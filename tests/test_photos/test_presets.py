@@ -78,7 +78,7 @@ def test_choices_arrive_in_the_option_file():
     assert (opt['scale'], opt['manual_seed'], opt['model_type']) == (3, 7, 'BlindSRModel')
     assert opt['degradation'] == {'convention': 'released', 'noise': 2.5}
     assert opt['network_k'] == {'type': 'DKP', 'kernel_family': 'free'}
-    assert opt['network_g'] == {'type': 'DIP'} and opt['alternation'] == {'num_iter': 500, 'averaging': 0.95}
+    assert opt['network_g'] == {'type': 'DIP'} and opt['alternation'] == {'num_iter': 250, 'averaging': 0.95}
 
 
 def test_presets_are_not_changed_by_what_is_made_of_them():
