@@ -50,8 +50,8 @@ class DKP(KernelEstimator):
 
     Random kernels are weighted by how well they explain the LR image (RKS). The kernel network steps towards their
     weighted mean every ``rks_interval`` calls of :meth:`step`. In between it descends the LR residual of its own kernel
-    (PKE), one step every ``residual_interval`` calls, with the gradients accumulated over them; those left before an RKS
-    step are dropped. For ``Diffusion`` use ``EvidenceDKP``.
+    (PKE), one step every ``residual_interval`` calls, with the gradients accumulated over them; those left before an
+    RKS step are dropped. For ``Diffusion`` use ``EvidenceDKP``.
 
     Args:
         num_samples: Number L of random kernels.
