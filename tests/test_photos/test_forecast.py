@@ -56,7 +56,7 @@ def test_seconds_of_an_image_in_tiles():
 
 def test_seconds_of_tiles_that_are_restored_one_by_one():
     forecast = Forecast(make_plan(tile=256, method='dip-dkp', preset='fast'), COSTS)
-    search, tile = 500 * (0.5 + 3e-6 * 256**2), 500 * (0.1 + 1e-6 * 256**2)
+    search, tile = 250 * (0.5 + 3e-6 * 256**2), 250 * (0.1 + 1e-6 * 256**2)
     assert forecast.seconds((200, 300)) == pytest.approx(2 + search + 2 * 3 * tile)
 
 
