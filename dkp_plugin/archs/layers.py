@@ -28,6 +28,5 @@ class PointwiseConv2d(Conv2d):
     def __init__(self, in_channels: int, out_channels: int) -> None:
         super().__init__(in_channels, out_channels, 1)
 
-    def forward(self, x: Tensor) -> Tensor:
-        bias = None if self.bias is None else self.bias.to(x.dtype)
-        return F.linear(x.movedim(1, -1), self.weight.flatten(1).to(x.dtype), bias).movedim(-1, 1)
+    def _conv_forward(self, x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+        return F.linear(x.movedim(1, -1), weight.flatten(1), bias).movedim(-1, 1)
