@@ -5,7 +5,7 @@ import re
 import numpy as np
 import pytest
 import torch
-from test_models.tiny_photos import LOSS, make_training, weights_of
+from test_models.tiny_photos import LOSS, add_validation, make_training, weights_of
 
 from dkp_plugin.archs.unpaired_arch import UnpairedSR
 from dkp_plugin.io.images import write_image
@@ -82,14 +82,7 @@ def test_a_resumed_training_ends_with_the_same_weights(training, run_train, tmp_
 
 
 def test_validation_with_the_own_and_the_true_kernel(training, run_train, tmp_path):
-    training['datasets']['val'] = {
-        'name': 'made',
-        'type': 'BlindSRDataset',
-        'dataroot_gt': str(tmp_path / 'photos'),
-        'random_kernel': {'jpeg_quality': 60},
-    }
-    psnr = {'type': 'calculate_psnr', 'crop_border': 2, 'test_y_channel': True}
-    training['val'] = {'val_freq': 6, 'save_img': False, 'metrics': {'psnr': psnr}}
+    add_validation(training, tmp_path, jpeg_quality=60)
     assert run_train(training) == 0
     for name in ('psnr', 'psnr_variational', 'psnr_intermediate', 'psnr_oracle'):
         found = re.findall(rf'one pass: .*?\b{name}: ([0-9.]+)', next(tmp_path.rglob('train_*.log')).read_text())

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 import safetensors.torch
 import torch
-from test_models.tiny_photos import make_training, weights_of
+from test_models.tiny_photos import add_validation, make_training, weights_of
 
 import dkp_plugin
 from dkp_plugin.archs.unfolded_weights import load_unfolded
@@ -23,14 +23,8 @@ def training(tmp_path):
     network = {'type': 'UnfoldedPrior', 'num_step': 1, 'lora_rank': 2}
     options = make_training(tmp_path, ('astronaut',), 'UnfoldedModel', network, train)
     options['datasets']['train'] |= {'batch_size_per_gpu': 1, 'dataset_enlarge_ratio': 16}
-    options['datasets']['val'] = {
-        'name': 'made',
-        'type': 'BlindSRDataset',
-        'dataroot_gt': str(tmp_path / 'photos'),
-        'random_kernel': {'seed': 1},
-    }
-    psnr = {'type': 'calculate_psnr', 'crop_border': 2, 'test_y_channel': True}
-    return options | {'val': {'val_freq': 6, 'save_img': False, 'metrics': {'psnr': psnr}}}
+    add_validation(options, tmp_path, seed=1)
+    return options
 
 
 def test_a_training_restores_loads_and_validates(training, run_train, tmp_path):

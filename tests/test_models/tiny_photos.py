@@ -51,3 +51,15 @@ def make_training(folder, names, model_type, network, train):
 def weights_of(folder, at='latest'):
     """The weights that such a training has saved."""
     return torch.load(folder / f'experiments/tiny/models/net_g_{at}.pth', weights_only=True)['params']
+
+
+def add_validation(options, folder, **random_kernel):
+    """Validate on the training photographs, blurred by random kernels with the options ``random_kernel``."""
+    options['datasets']['val'] = {
+        'name': 'made',
+        'type': 'BlindSRDataset',
+        'dataroot_gt': str(folder / 'photos'),
+        'random_kernel': random_kernel,
+    }
+    psnr = {'type': 'calculate_psnr', 'crop_border': 2, 'test_y_channel': True}
+    options['val'] = {'val_freq': 6, 'save_img': False, 'metrics': {'psnr': psnr}}
