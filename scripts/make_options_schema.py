@@ -19,7 +19,8 @@ import dkp_plugin  # noqa: F401  # before basicsr, which it repairs
 
 # isort: split
 from basicsr.utils.registry import ARCH_REGISTRY, DATASET_REGISTRY, LOSS_REGISTRY, METRIC_REGISTRY, MODEL_REGISTRY
-from make_options_reference import WORDS, split_docstring
+from make_options_reference import split_docstring
+from option_words import ADDED_TO_DATASETS, WORDS
 from pydantic import BaseModel, ConfigDict, PydanticUserError, create_model
 from pydantic.json_schema import GenerateJsonSchema, JsonSchemaValue
 
@@ -33,7 +34,6 @@ from dkp_plugin.models.training_options import OPTIMISERS, SCHEDULERS
 from dkp_plugin.restorers.base import Restorer
 
 TARGET = Path(__file__).resolve().parents[1] / 'options/schema.json'
-ADDED_TO_DATASETS = {'phase', 'scale'}
 TEXT = {'type': 'string'}
 # What an option file may hold before the entry point completes it.
 IN_FILE = {

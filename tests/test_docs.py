@@ -1,6 +1,5 @@
 """The documents say what the code does."""
 
-import importlib.util
 import json
 import os
 import re
@@ -15,6 +14,7 @@ import pytest
 import scipy.io
 import skimage.data
 import yaml
+from make_options_reference import TARGET, describe_type, reference, split_docstring
 
 import dkp_plugin
 from dkp_plugin.evaluation.kernel_metric import calculate_kernel_ncc, calculate_kernel_psnr
@@ -25,20 +25,8 @@ ROOT = Path(__file__).parents[1]
 DOCS = [*sorted((ROOT / 'docs').glob('*.md')), ROOT / 'CONTRIBUTING.md', ROOT / 'CHANGELOG.md']
 
 
-def load_script(name):
-    spec = importlib.util.spec_from_file_location(name, ROOT / 'scripts' / f'{name}.py')
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
-@pytest.fixture(scope='module')
-def script():
-    return load_script('make_options_reference')
-
-
-def test_options_reference_is_up_to_date(script):
-    assert script.TARGET.read_text(encoding='utf-8') == script.reference(), 'run scripts/make_options_reference.py'
+def test_options_reference_is_up_to_date():
+    assert TARGET.read_text(encoding='utf-8') == reference(), 'run scripts/make_options_reference.py'
 
 
 def keys_under(heading, text):
@@ -70,12 +58,12 @@ def test_every_key_of_the_option_files_is_in_the_reference(path):
         (dict[str, int], 'block'),
     ],
 )
-def test_types_in_words(script, annotation, text):
-    assert script.describe_type(annotation) == text
+def test_types_in_words(annotation, text):
+    assert describe_type(annotation) == text
 
 
-def test_docstrings_become_markdown(script):
-    body, arguments = script.split_docstring("""Do ``this`` by :func:`~a.b.that`.
+def test_docstrings_become_markdown():
+    body, arguments = split_docstring("""Do ``this`` by :func:`~a.b.that`.
 
     More.
 

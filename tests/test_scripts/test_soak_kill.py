@@ -1,21 +1,13 @@
 """A killed process loses no finished image; 200 kills are for the command line, a few are made here."""
 
-import importlib.util
-from pathlib import Path
-
 import pytest
+import soak_kill
 from real_processes import RealProcess
 
-SCRIPT = Path(__file__).parents[2] / 'scripts/soak_kill.py'
 
-
-@pytest.fixture
-def script():
-    spec = importlib.util.spec_from_file_location(SCRIPT.stem, SCRIPT)
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    module.NUM_PHOTOS = 2
-    return module
+@pytest.fixture(autouse=True)
+def _two_photos(monkeypatch):
+    monkeypatch.setattr(soak_kill, 'NUM_PHOTOS', 2)
 
 
 @pytest.fixture
@@ -37,14 +29,14 @@ def start(start_process):
 
 
 @pytest.mark.parametrize(('name', 'count'), [('dkp-restore', 3), ('dkp_plugin.test', 2)])
-def test_killed_processes_lose_nothing(script, start, tmp_path, name, count):
-    outcome = script.soak(script.PROGRAMS[name], count, tmp_path, start=start)
+def test_killed_processes_lose_nothing(start, tmp_path, name, count):
+    outcome = soak_kill.soak(soak_kill.PROGRAMS[name], count, tmp_path, start=start)
     assert outcome.failures == () and outcome.num_kills == count and outcome.num_runs >= 1
 
 
-def test_losses_are_seen(script, start, tmp_path, monkeypatch):
+def test_losses_are_seen(start, tmp_path, monkeypatch):
     """A program that damages a finished result fails the checks."""
-    program = script.PROGRAMS['dkp-restore']
+    program = soak_kill.PROGRAMS['dkp-restore']
     outputs, calls = program.outputs, []
 
     def damaged(self, folder):
@@ -52,5 +44,5 @@ def test_losses_are_seen(script, start, tmp_path, monkeypatch):
         content = outputs(folder)
         return content if len(calls) == 1 else {name: content[name][:-1] for name in content}
 
-    monkeypatch.setattr(script.Program, 'outputs', damaged)
-    assert script.soak(program, 1, tmp_path, start=start).failures[-1].endswith('other results')
+    monkeypatch.setattr(soak_kill.Program, 'outputs', damaged)
+    assert soak_kill.soak(program, 1, tmp_path, start=start).failures[-1].endswith('other results')
