@@ -75,7 +75,9 @@ class DKP(KernelEstimator):
         warmup: ``mean``: they take the kernel to the mean of the family. ``single``: they leave it nearly flat, as in
             the released program; see :func:`~.kernel_network.warm_up`. The start matters to the end: the kernel moves
             slowly, and the image follows the kernel.
-        rks_weight: Factor on the loss of the RKS steps, which share Adam with the residual; 0: no RKS.
+        rks_weight: Factor on the loss of the RKS steps, which share Adam with the residual; 0: no RKS. At 1, as in the
+            released program, the random kernels hardly count, and the kernel leaves their family once the image is
+            sharp. From 30 on they hold it too wide.
         pke_weight: Factor on the residual of the network's own kernel; 0: no PKE, the network follows RKS alone.
         centre_weight: Factor on the squared distance, in HR pixels, between the centre of mass of the kernel and the
             centre of the convention. The residual does not determine the centre, because a fitted image moves along.
@@ -112,7 +114,7 @@ class DKP(KernelEstimator):
         lr: PositiveFloat = 1e-4,
         warmup_iters: NonNegativeInt = 200,
         warmup: Warmup = 'mean',
-        rks_weight: NonNegativeFloat = 1.0,
+        rks_weight: NonNegativeFloat = 10.0,
         pke_weight: NonNegativeFloat = 1.0,
         centre_weight: NonNegativeFloat = 0.03,
         rks_interval: PositiveInt = 5,
