@@ -7,9 +7,10 @@ from typing import Any
 import cv2
 import numpy as np
 from basicsr.metrics import calculate_metric
-from basicsr.utils import tensor2img
 from basicsr.utils.registry import METRIC_REGISTRY
 from torch import Tensor
+
+from dkp_plugin.io.pixels import from_tensor
 
 # The last digits of a float64 depend on the memory alignment of the array and would differ between runs.
 DECIMALS = 9
@@ -18,13 +19,13 @@ METRIC_DATA = ('img', 'img2', 'lq', 'kernel', 'kernel_gt', 'scale')  # arguments
 
 
 def to_uint8_bgr(image: Tensor) -> np.ndarray:
-    """Round an image (1, C, H, W) in [0, 1] to uint8 (H, W, 3), BGR.
+    """Round an image (1, C, H, W) in [0, 1] to uint8 (H, W, 3), BGR, the levels that its file holds.
 
     Gray images get three identical channels. BasicSR computes the Y channel, in the range 16 to 235, only for three
     channels; a gray image in the range 0 to 255 would score 1.3 dB less than the same image in colour.
     """
-    array = tensor2img(image.clone())
-    return cv2.cvtColor(array, cv2.COLOR_GRAY2BGR) if array.ndim == 2 else array
+    levels = from_tensor(image, np.dtype('uint8'))
+    return cv2.cvtColor(levels, cv2.COLOR_GRAY2BGR if levels.shape[2] == 1 else cv2.COLOR_RGB2BGR)
 
 
 def metric_data(visuals: Mapping[str, Tensor], scale: int) -> dict[str, Any]:

@@ -26,7 +26,7 @@ class Trajectory:
 
     def keep(self, iteration: int, x: Tensor, kernel: Tensor) -> None:
         """Record an image, (1, C, s h, s w) in [0, 1], rounded to 8 bits, and a kernel, (1, 1, K, K)."""
-        x = (x.detach().float().clamp(0, 1) * 255).round().byte().cpu()
+        x = (x.detach().cpu().double().clamp(0, 1) * 255).round().byte()
         self.kept.append((iteration, self.clock(), x, kernel.detach().float().cpu()))
 
     def score(

@@ -1,3 +1,5 @@
+from fractions import Fraction
+
 import cv2
 import numpy as np
 import pytest
@@ -34,6 +36,14 @@ def test_images_are_rounded_clipped_and_reordered():
     assert to_uint8_bgr(image).tolist() == [[[128, 1, 0], [255, 255, 0]]]
     assert image.min() == pytest.approx(-0.1)  # the input is left alone
     assert to_uint8_bgr(image[:, :1]).tolist() == [[[0] * 3, [0] * 3]]
+
+
+def test_the_levels_are_those_of_the_file():
+    """Numbers next to half a level: a product in float32 would round some of them to the level above."""
+    image = torch.tensor([(level + 0.5) / 255 for level in range(255)]).expand(1, 3, 1, 255)
+    exact = [round(Fraction(value) * 255) for value in image[0, 0, 0].tolist()]
+    assert to_uint8_bgr(image)[0, :, 0].tolist() == exact
+    assert (image[0, 0, 0] * 255).round().tolist() != exact
 
 
 def test_metric_data_hold_what_is_known(visuals):

@@ -130,7 +130,7 @@ def test_same_result_twice_reversed_and_for_a_subset(options, run_test, tmp_path
         model.feed_data({key: value[None] if torch.is_tensor(value) else value for key, value in item.items()})
         model.test()
         saved = cv2.imdecode(np.frombuffer(first[f'{model.image_name}_tiny.png'], np.uint8), cv2.IMREAD_COLOR)
-        output = (model.output[0] * 255).round().byte().permute(1, 2, 0).numpy()[..., ::-1]
+        output = (model.output[0].double() * 255).round().byte().permute(1, 2, 0).numpy()[..., ::-1]
         np.testing.assert_array_equal(output, saved)
 
     for folder in ('LR', 'HR', 'kernels'):
