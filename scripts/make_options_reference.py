@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 import yaml
-from option_words import ADDED_TO_DATASETS, BASICSR, OF_LOADER, WORDS
+from option_words import BASICSR, OF_LOADER, WORDS
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
@@ -28,6 +28,7 @@ from dkp_plugin.engine import options
 from dkp_plugin.estimators.base import KernelEstimator
 from dkp_plugin.evaluation import checks
 from dkp_plugin.evaluation.comparison.suites import SuiteEntry
+from dkp_plugin.evaluation.provenance import ADDED_TO_DATASETS
 from dkp_plugin.host import schema
 from dkp_plugin.models import dasr_model, photo_sr_model, unfolded_model, unpaired_options
 from dkp_plugin.restorers.base import Restorer

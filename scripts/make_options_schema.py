@@ -20,7 +20,7 @@ import dkp_plugin  # noqa: F401  # before basicsr, which it repairs
 # isort: split
 from basicsr.utils.registry import ARCH_REGISTRY, DATASET_REGISTRY, LOSS_REGISTRY, METRIC_REGISTRY, MODEL_REGISTRY
 from make_options_reference import split_docstring
-from option_words import ADDED_TO_DATASETS, WORDS
+from option_words import WORDS
 from pydantic import BaseModel, ConfigDict, PydanticUserError, create_model
 from pydantic.json_schema import GenerateJsonSchema, JsonSchemaValue
 
@@ -29,6 +29,7 @@ from dkp_plugin.data.basicsr_options import BASICSR_DATASETS
 from dkp_plugin.engine.options import BlindSROptions
 from dkp_plugin.estimators.base import KernelEstimator
 from dkp_plugin.evaluation.checks import METRIC_DATA, MetricOptions
+from dkp_plugin.evaluation.provenance import ADDED_TO_DATASETS
 from dkp_plugin.host.schema import ADDED_KEYS, Kind
 from dkp_plugin.models.training_options import OPTIMISERS, SCHEDULERS
 from dkp_plugin.restorers.base import Restorer

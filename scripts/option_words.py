@@ -207,5 +207,3 @@ OF_LOADER = {
     'num_prefetch_queue',
     'persistent_workers',
 }
-# Keys that BasicSR adds to a block of a data set.
-ADDED_TO_DATASETS = {'phase', 'scale'}

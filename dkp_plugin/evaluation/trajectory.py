@@ -3,9 +3,12 @@
 from collections.abc import Callable, Mapping
 from typing import Any
 
+import numpy as np
+import torch
 from torch import Tensor
 
 from dkp_plugin.evaluation.evaluate import evaluate, metric_data
+from dkp_plugin.io.pixels import from_tensor
 
 
 class Trajectory:
@@ -26,7 +29,7 @@ class Trajectory:
 
     def keep(self, iteration: int, x: Tensor, kernel: Tensor) -> None:
         """Record an image, (1, C, s h, s w) in [0, 1], rounded to 8 bits, and a kernel, (1, 1, K, K)."""
-        x = (x.detach().cpu().double().clamp(0, 1) * 255).round().byte()
+        x = torch.from_numpy(from_tensor(x.detach(), np.dtype('uint8'))).permute(2, 0, 1)[None]
         self.kept.append((iteration, self.clock(), x, kernel.detach().float().cpu()))
 
     def score(
