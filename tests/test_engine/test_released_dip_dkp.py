@@ -2,13 +2,15 @@
 
 import copy
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
 import torch.nn.functional as F
 import yaml
 
-from dkp_plugin.estimators.dkp_estimator import DELTA, DKP, residuals
+from dkp_plugin.estimators.dkp_estimator import DKP
+from dkp_plugin.physics.data_loss import data_loss
 from dkp_plugin.physics.degradation import Degradation
 from dkp_plugin.restorers.dip_restorer import DIP
 
@@ -27,28 +29,8 @@ def lq(photo) -> torch.Tensor:
     return DEGRADATION.A(photo[..., :64, :64].double(), torch.full((1, 1, 19, 19), 1 / 361, dtype=torch.float64))
 
 
-def degrade(x, kernel):
-    """Correlate a periodic image with the kernel and keep every fourth pixel."""
-    padded = F.pad(x, [9] * 4, mode='circular')
-    return F.conv2d(padded, kernel.expand(3, -1, -1, -1), groups=3)[..., ::4, ::4]
-
-
-def ssim(x, y):
-    """SSIM (Wang et al., 2004) of images in [0, 1], with zeros outside the image."""
-    g = torch.exp(-0.5 * (torch.arange(-5.0, 6, dtype=x.dtype) / 1.5) ** 2)
-    window = torch.outer(g, g) / g.sum() ** 2
-
-    def mean(z):
-        return F.conv2d(z, window.expand(3, 1, -1, -1), padding=5, groups=3)
-
-    mx, my = mean(x), mean(y)
-    vx, vy, vxy = mean(x * x) - mx * mx, mean(y * y) - my * my, mean(x * y) - mx * my
-    c1, c2 = 0.01**2, 0.03**2
-    return ((2 * mx * my + c1) * (2 * vxy + c2) / ((mx * mx + my * my + c1) * (vx + vy + c2))).mean()
-
-
-def distance(y, lq, use_ssim):
-    return 1 - ssim(y, lq) if use_ssim else (y - lq).square().mean()
+def distance(x, kernel, lq, use_ssim):
+    return data_loss(DEGRADATION.A(x, kernel), lq, use_ssim, 'zeros')
 
 
 def test_the_kernel_follows_the_schedule_of_the_released_program(options, lq, photo, rng):
@@ -58,7 +40,7 @@ def test_the_kernel_follows_the_schedule_of_the_released_program(options, lq, ph
     estimator.reset(lq, DEGRADATION, rng)
     network = estimator.network.double()
     network.code = network.code.double()
-    estimator.optimizer = torch.optim.Adam(network.parameters(), lr=1e-4)
+    estimator.optimizer = torch.optim.Adam(network.parameters(), lr=estimator.lr)
     reference = copy.deepcopy(network)
     adam = torch.optim.Adam(reference.parameters(), lr=1e-4)
 
@@ -67,15 +49,11 @@ def test_the_kernel_follows_the_schedule_of_the_released_program(options, lq, ph
     images = photo[..., :64, :64] + 0.05 * torch.rand(5 * ROUNDS, 1, 3, 64, 64, generator=rng)
     images = images.clamp(0, 1).double()
 
+    rounds = iter(random)
+    estimator.family = SimpleNamespace(render=lambda samples: next(rounds))  # given kernels instead of random ones
     for i, kernels in enumerate(random):
-        # the given kernels instead of random ones, for both
-        def draw(judge, kernels=kernels, x=images[5 * i]):
-            return kernels, (residuals(x, kernels, lq, DEGRADATION) + DELTA).log()
-
-        estimator.random.draw = draw
-
         # RKS: one step towards the kernels, with focal weights
-        losses = torch.stack([(degrade(images[5 * i], kernel[None]) - lq).square().mean() for kernel in kernels])
+        losses = torch.stack([distance(images[5 * i], kernel[None], lq, False) for kernel in kernels])
         share = (losses - losses.min()) / (1e-5 + (losses - losses.min()).sum())
         weights = -((1 - share) ** 2) * (share + 1e-3).log()
         squares = torch.stack([(reference.kernel() - kernel).square().mean() for kernel in kernels])
@@ -86,7 +64,7 @@ def test_the_kernel_follows_the_schedule_of_the_released_program(options, lq, ph
         # PKE: the losses of up to three images of the round; a step at every third image of the run
         total = 0
         for n in range(5 * i, 5 * i + 5):
-            total = total + distance(degrade(images[n], reference.kernel()), lq, i < SSIM_ROUNDS)
+            total = total + distance(images[n], reference.kernel(), lq, i < SSIM_ROUNDS)
             if (n + 1) % 3 == 0:
                 adam.zero_grad()
                 total.backward()
@@ -106,7 +84,7 @@ def test_the_image_descends_the_loss_of_the_released_program(options, lq, rng, m
     monkeypatch.setattr(torch.Tensor, 'float', lambda x: x)  # SkipNet returns float32
     net, noise = restorer.net.double(), restorer.noise.double()
     restorer.noise = noise
-    restorer.optimizer = torch.optim.Adam(net.parameters(), lr=5e-3)
+    restorer.optimizer = torch.optim.Adam(net.parameters(), lr=restorer.lr)
     reference = copy.deepcopy(net)
     adam = torch.optim.Adam(reference.parameters(), lr=5e-3)
     above, above_left, left, below_left = (0, 1), (0, 0), (1, 0), (2, 0)
@@ -116,7 +94,7 @@ def test_the_image_descends_the_loss_of_the_released_program(options, lq, rng, m
         padded = F.pad(x, [1] * 4, mode='reflect')
         differences = [x - padded[..., i : i + 64, j : j + 64] for i, j in (above, above_left, left, below_left)]
         prior = 1e-3 * 0.2 * sum((d.abs() + 1e-8).pow(0.67).sum() for d in differences) / lq.numel()
-        loss = distance(degrade(x, kernel), lq, n < 3) + prior
+        loss = distance(x, kernel, lq, n < 3) + prior
         adam.zero_grad()
         loss.backward()
         adam.step()
